@@ -1,0 +1,57 @@
+"""Trees of tensors with the lane axis first: take some lanes, join two sets of lanes, choose lane by lane.
+
+A tree is a tensor, a number, a string, None, or a tuple, list, dict or dataclass of trees. Tensors with at
+least one axis have one row a lane; everything else belongs to all lanes alike and is left alone.
+Indexing a tree is what drops, refills and merges pictures, so no attack writes that itself.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Tree = TypeVar("Tree")
+
+
+def map_lanes(function: Callable[..., Tensor], *trees: Tree) -> Tree:
+    """Apply `function` to the matching lane tensors of equally built trees and rebuild the tree."""
+    first: Any = trees[0]
+    if isinstance(first, Tensor):
+        return function(*trees) if first.ndim else first  # type: ignore[return-value]
+    if isinstance(first, tuple | list):
+        parts = [map_lanes(function, *group) for group in zip(*trees, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)  # type: ignore[return-value]
+    if isinstance(first, dict):
+        return {key: map_lanes(function, *(tree[key] for tree in trees)) for key in first}  # type: ignore
+    if is_dataclass(first) and not isinstance(first, type):
+        # A copy with fields set, not a new record: the options were checked when the first one was made.
+        made = copy.copy(first)
+        for field in fields(first):
+            values = [getattr(tree, field.name) for tree in trees]
+            object.__setattr__(made, field.name, map_lanes(function, *values))
+        return made  # type: ignore[return-value]
+    return first  # type: ignore[no-any-return]
+
+
+def take(tree: Tree, lanes: Tensor) -> Tree:
+    """The lanes that an index (L,) int64 or a mask (N,) bool selects."""
+    return map_lanes(lambda tensor: tensor[lanes], tree)
+
+
+def join(trees: Sequence[Tree]) -> Tree:
+    """The lanes of several equally built trees, one after the other."""
+    if len(trees) == 1:
+        return trees[0]
+    return map_lanes(lambda *tensors: torch.cat(tensors), *trees)
+
+
+def choose(condition: Tensor, yes: Tree, no: Tree) -> Tree:
+    """Lane by lane `yes` where `condition` (N,) bool holds, else `no`. Never waits for the device."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(condition.view(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return map_lanes(pick, yes, no)
