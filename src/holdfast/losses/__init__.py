@@ -1,0 +1,7 @@
+"""Goals, and losses that grow towards them: `OBJECTIVES` by name, the bare formulas in `losses.formulas`."""
+
+from holdfast.losses import formulas, objectives
+from holdfast.losses.goal import Goal
+from holdfast.losses.objectives import OBJECTIVES, Objective, objective
+
+__all__ = ["OBJECTIVES", "Goal", "Objective", "formulas", "objective", "objectives"]

@@ -1,0 +1,85 @@
+"""The number of changed input values is bounded."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import OptionError
+from holdfast.threats.threat import Limits, Noise, box_around, check, finite, per_lane
+
+__all__ = ["L0"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class L0:
+    """At most `eps` input values change, each channel of a pixel counted by itself, and stay within [low, high].
+
+    Raises: `OptionError` unless low < high, finite, and eps is a whole number >= 0 (shape only for a tensor).
+    """
+
+    eps: float | Tensor  # radius: a whole number of input values; or (N,), one a lane
+    low: float = 0.0
+    high: float = 1.0
+
+    name: ClassVar[str] = "l0"
+    nearest: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check(self)
+        if not isinstance(self.eps, Tensor) and self.eps != int(self.eps):
+            raise OptionError(
+                f"L0: eps={self.eps!r}; allowed: whole numbers, how many input values may change. "
+                f"Pass eps={int(self.eps)} or eps={int(self.eps) + 1}."
+            )
+
+    def size(self, delta: Tensor) -> Tensor:
+        """How many values of each delta are not zero, (N,), in the dtype of `delta`."""
+        return delta.flatten(1).count_nonzero(1).to(delta.dtype)
+
+    def steepest(self, grad: Tensor, x_adv: Tensor | None = None, limits: Limits | None = None) -> Tensor:
+        """The gradient's sign at its `eps` largest values, the first of equal ones; 0 elsewhere and for 0 and NaN.
+
+        Here alone the move has size `eps`, not 1: a move along one value a step would leave the others unused.
+        """
+        flat = finite(grad).flatten(1)
+        return (flat.sign() * self._largest(flat.abs())).view_as(grad)
+
+    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+        """`eps` values chosen at random, each uniform in [low, high]."""
+        chosen = self._largest(draws.uniform(x).flatten(1)).view_as(x)
+        value = (self.low + (self.high - self.low) * draws.uniform(x, stream=1)).clamp(self.low, self.high)
+        return torch.where(chosen, value, x)
+
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
+        """The nearest point with at most `eps` changed values, inside the box.
+
+        A value that may change goes to `x_adv` cut to the box, any other stays at `x`. Letting value i change
+        lowers the squared distance to `x_adv` by gain_i = (x_adv - x)_i^2 - (x_adv - boxed)_i^2 >= 0, whatever the
+        others do, so the `eps` largest gains, the first of equal ones, are the best choice. Cost: one sort a picture.
+        """
+        lower, upper = self.limits(x) if limits is None else limits
+        boxed = torch.clamp(x_adv, lower, upper)
+        reach = (boxed - x).abs()
+        # The difference of squares as a product, which does not cancel.
+        gain = reach * (reach + 2 * (x_adv - boxed).abs())
+        # A change so small that its square vanishes is still one: points inside are told by their size.
+        inside = (self.size(boxed - x)[:, None] <= per_lane(self.eps, gain.flatten(1))).expand(gain.flatten(1).shape)
+        return torch.where((self._largest(gain.flatten(1)) | inside).view_as(x), boxed, x)
+
+    def limits(self, x: Tensor) -> Limits:
+        """The whole box, whatever `eps`: any value may be among those that change; `x` itself when eps is 0."""
+        reach = (self.eps >= 1) * (2 * (self.high - self.low))
+        return box_around(x, reach, self.low, self.high)
+
+    def with_eps(self, eps: float | Tensor) -> "L0":
+        """The same box with another radius."""
+        return replace(self, eps=eps)
+
+    def _largest(self, score: Tensor) -> Tensor:
+        """True at the `eps` largest of each row of (N, d), the first of equal ones."""
+        order = score.argsort(dim=1, descending=True, stable=True)
+        rank = torch.arange(score.shape[1], device=score.device).expand_as(order)
+        return torch.empty_like(order, dtype=torch.bool).scatter_(1, order, rank < per_lane(self.eps, score))

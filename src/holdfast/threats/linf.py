@@ -1,0 +1,55 @@
+"""The largest change of any input value is bounded."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.threats.threat import Limits, Noise, box_around, check, per_lane
+
+__all__ = ["Linf"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linf:
+    """Every input value moves by at most `eps` and stays within [low, high].
+
+    Raises: `OptionError` unless low < high and 0 <= eps <= high - low (shape only for a tensor).
+    """
+
+    eps: float | Tensor  # radius, in input units: 8/255 for images in [0, 1]; or (N,), one a lane
+    low: float = 0.0
+    high: float = 1.0
+
+    name: ClassVar[str] = "linf"
+    nearest: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check(self, widest=self.high - self.low)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Largest absolute value of each delta, (N,)."""
+        return delta.flatten(1).abs().amax(1)
+
+    def steepest(self, grad: Tensor, x_adv: Tensor | None = None, limits: Limits | None = None) -> Tensor:
+        """The sign of the gradient, 0 for 0 and for NaN: of all moves of size 1, the one that gains most."""
+        return grad.sign()
+
+    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+        """Uniform in the cube of half-width `eps`, then cut to the box."""
+        return self.project(x + per_lane(self.eps, x) * (2 * draws.uniform(x) - 1), x, limits)
+
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
+        """The nearest point inside, in every norm: one clamp."""
+        lower, upper = self.limits(x) if limits is None else limits
+        return torch.clamp(x_adv, lower, upper)
+
+    def limits(self, x: Tensor) -> Limits:
+        """`x` minus and plus `eps`, cut to the box."""
+        return box_around(x, self.eps, self.low, self.high)
+
+    def with_eps(self, eps: float | Tensor) -> "Linf":
+        """The same box with another radius."""
+        return replace(self, eps=eps)

@@ -1,0 +1,123 @@
+"""The interface of a threat, and the little that all norms share."""
+
+import math
+from typing import ClassVar, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import OptionError
+
+__all__ = ["Limits", "Noise", "Threat", "box_around", "check", "finite", "per_lane", "rounded_towards"]
+
+Limits = tuple[Tensor, Tensor]
+
+
+class Noise(Protocol):
+    """The draws that `sample` needs: tensors like the given one, told apart by stream."""
+
+    def uniform(self, like: Tensor, stream: int = 0) -> Tensor:
+        """Uniform in [0, 1)."""
+
+    def normal(self, like: Tensor, stream: int = 0) -> Tensor:
+        """Standard normal."""
+
+    def exponential(self, like: Tensor, stream: int = 0) -> Tensor:
+        """Exponential with mean 1."""
+
+
+class Threat(Protocol):
+    """What may be done to a picture: everything within `eps` of it in some norm, and within the box [low, high].
+
+    Pictures are (N, ...) float32 or float64, N lanes, `x` inside the box; deltas are differences of pictures.
+    `eps` is one float for all, or (N,), one a lane, in the units of the inputs. No method waits for the device.
+    """
+
+    name: ClassVar[str]
+    nearest: ClassVar[bool]  # whether `project` gives the nearest point, or only one inside
+
+    @property
+    def eps(self) -> float | Tensor:
+        """Radius."""
+
+    @property
+    def low(self) -> float:
+        """Smallest input value allowed."""
+
+    @property
+    def high(self) -> float:
+        """Largest input value allowed."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """The norm of each delta, (N,), in its dtype."""
+
+    def steepest(self, grad: Tensor, x_adv: Tensor | None = None, limits: Limits | None = None) -> Tensor:
+        """The move that raises the linear form <grad, move> most; zero where `grad` is zero, and for NaN.
+
+        `x_adv` with `limits`, or with the box when those are None, lets a norm that would waste its move on
+        values which cannot go further (L1) leave those out; the others ignore both.
+        """
+
+    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+        """A random picture inside: uniform in the ball, then projected. Uses the streams 0 to 2 of `draws`."""
+
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
+        """The point inside nearest to `x_adv` (with `nearest`), unchanged if inside. `limits` spares computing them."""
+
+    def limits(self, x: Tensor) -> Limits:
+        """Smallest and largest value each input may take, two tensors like `x`."""
+
+    def with_eps(self, eps: float | Tensor) -> Self:
+        """The same threat with another radius."""
+
+
+def check(threat: Threat, widest: float = math.inf) -> None:
+    """Raise `OptionError` unless low < high, both finite, and 0 <= eps <= widest; a tensor's shape alone is checked."""
+    kind, eps, low, high = type(threat).__name__, threat.eps, threat.low, threat.high
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise OptionError(
+            f"{kind}: low={low!r}, high={high!r}; allowed: finite numbers, low < high. "
+            "For images in [0, 1], leave both out."
+        )
+    if isinstance(eps, Tensor):
+        if eps.ndim != 1:
+            raise OptionError(
+                f"{kind}: eps is a tensor of shape {tuple(eps.shape)}; allowed: a float, or a tensor (N,), "
+                "one radius a lane. Pass float(eps) for one radius."
+            )
+    elif not (0 <= eps <= widest and math.isfinite(eps)):
+        limit = f" <= {widest:g}, the width of the box" if math.isfinite(widest) else ", finite"
+        raise OptionError(
+            f"{kind}: eps={eps!r}; allowed: 0 <= eps{limit}, in input units. "
+            "For 8 grey levels on a [0, 1] scale, pass eps=8/255."
+        )
+
+
+def per_lane(eps: float | Tensor, like: Tensor) -> float | Tensor:
+    """`eps` in a shape that broadcasts against `like` (N, ...), in its dtype."""
+    if not isinstance(eps, Tensor):
+        return eps
+    return eps.to(like).view(-1, *[1] * (like.ndim - 1))
+
+
+def box_around(x: Tensor, eps: float | Tensor, low: float, high: float) -> Limits:
+    """Smallest and largest value of each input within `eps` of `x` and within [low, high].
+
+    A sum that rounding carried further than `eps` from `x` is taken back by one step of the dtype, so that a
+    size measured again from the pictures does not exceed `eps`.
+    """
+    radius = per_lane(eps, x)
+    reach = radius if isinstance(radius, Tensor) else torch.full_like(x, radius)
+    lower = rounded_towards(x - radius, x, reach)
+    upper = rounded_towards(x + radius, x, reach)
+    return lower.clamp(low, high), upper.clamp(low, high)
+
+
+def rounded_towards(x_adv: Tensor, x: Tensor, reach: Tensor) -> Tensor:
+    """`x_adv`, one float step nearer to `x` wherever rounding put it further than `reach` away."""
+    return torch.where((x_adv - x).abs() > reach, x_adv.nextafter(x), x_adv)
+
+
+def finite(grad: Tensor) -> Tensor:
+    """`grad` with NaN as 0 and infinities as the largest floats: one bad value does not spoil its lane's direction."""
+    return grad.nan_to_num(nan=0.0)
