@@ -1,0 +1,32 @@
+"""Models: architectures by name, normalisation inside the model, folders with a card, and a user's own files.
+
+A model is a torch module from pictures (N, C, H, W), floating, in [0, 1], to logits (N, K).
+"""
+
+from holdfast.models.cards import Card, load, save
+from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
+from holdfast.models.normalized import Normalized
+from holdfast.models.opening import Opened, check_answer, open_model
+from holdfast.models.user import load_user
+from holdfast.models.weights import count_parameters, fit, read_weights, weights_sha256
+from holdfast.models.wrapped import Wrapped
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Card",
+    "Normalized",
+    "Opened",
+    "Wrapped",
+    "architecture",
+    "build",
+    "check_answer",
+    "count_parameters",
+    "fit",
+    "load",
+    "load_user",
+    "open_model",
+    "read_weights",
+    "save",
+    "weights_sha256",
+]

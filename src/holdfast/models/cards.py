@@ -1,0 +1,130 @@
+"""A trained model as a folder: `model.safetensors` and `card.json`, written whole or not at all."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from holdfast.errors import HoldfastError, ModelError, OptionError
+from holdfast.files import dump_json, sha256, sha256_of_file, write_atomically
+from holdfast.models.catalogue import architecture, build, outline
+from holdfast.models.parts import Shape
+from holdfast.models.weights import fit, read_weights
+from holdfast.options import to_plain
+
+CARD = "card.json"
+WEIGHTS = "model.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model is, so that it can be built again: architecture, options, pictures, classes, training.
+
+    `options` are fields of the architecture's record; `training` is plain JSON (recipe, scores) that nothing
+    here reads.
+    Raises: `OptionError` for an unknown architecture, a shape, class list or normalisation that cannot be.
+    """
+
+    architecture: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    shape: Shape
+    classes: tuple[str, ...]  # names, in order of the logits
+    mean: tuple[float, ...] | None = None  # a number a channel; None: the model does not normalise
+    std: tuple[float, ...] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can be built from; lists count as tuples."""
+        for name in ("shape", "classes", "mean", "std"):
+            if isinstance(getattr(self, name), Sequence) and not isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
+            raise OptionError(f"Card: classes={self.classes!r}; allowed: the names of the classes, in order.")
+        outline(**self._arguments())
+
+    def build(self, seed: int | None = None) -> nn.Module:
+        """A fresh model of this card, with untrained weights (see `catalogue.build`)."""
+        return build(**self._arguments(), seed=seed)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "name": self.architecture,
+            "options": self.options,
+            "shape": self.shape,
+            "classes": len(self.classes),
+            "mean": self.mean,
+            "std": self.std,
+        }
+
+
+def save(folder: Path | str, model: nn.Module, card: Card) -> Card:
+    """Write `model` and `card` into `folder`, which is made when missing; returns the card that `load` will give.
+
+    The options are written in full, so that a later change of a default does not change the model. The card
+    names the hash of the weights file: a kill between the two files is noticed by `load`.
+    Raises: `ModelError` when the model is not the one the card describes; `RunError` when the folder cannot be
+    written; `OptionError` when `training` holds what JSON cannot.
+    """
+    from safetensors.torch import save as to_bytes
+
+    folder = Path(folder)
+    full = to_plain(architecture(card.architecture, card.options))
+    plain = to_plain(replace(card, options=full))
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    shapes = {name: value.to("meta") for name, value in state.items()}
+    fit(outline(**card._arguments()), shapes, f"the model to save as {card.architecture!r}")
+    content = to_bytes(state, {"format": "pt"})
+    write_atomically(folder / WEIGHTS, content)
+    write_atomically(folder / CARD, dump_json(plain | {"weights_file_sha256": sha256(content)}))
+    return Card(**plain)
+
+
+def load(folder: Path | str) -> tuple[nn.Module, Card]:
+    """The model and the card that `save` wrote into `folder`; on the CPU, in evaluation mode, in the saved
+    dtype.
+
+    Raises: `ModelError` when the folder, a file in it or an entry of the card is missing, damaged or does not
+    fit.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = f"is a file; pass its folder, {str(folder.parent)!r}" if folder.is_file() else "does not exist"
+        raise ModelError(f"model folder {str(folder)!r} {what}.")
+    card, expected = _read_card(folder / CARD)
+    state = read_weights(folder / WEIGHTS)
+    if sha256_of_file(folder / WEIGHTS) != expected:
+        raise ModelError(
+            f"model folder {str(folder)!r}: {WEIGHTS} is not the file that {CARD} was written for. "
+            "Save or copy the whole folder again."
+        )
+    model = card.build(seed=0)
+    dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
+    if len(dtypes) == 1:
+        model = model.to(dtypes.pop())
+    fit(model, state, f"{str(folder / WEIGHTS)!r}")
+    return model.eval(), card
+
+
+def _read_card(path: Path) -> tuple[Card, str]:
+    """The card and the hash of the weights file it was written for."""
+    if not path.is_file():
+        raise ModelError(f"{str(path.parent)!r} holds no {CARD}; allowed: a folder that training or `save` wrote.")
+    try:
+        plain = json.loads(path.read_bytes())
+        expected = str(plain.pop("weights_file_sha256"))
+        if plain.get("format") != FORMAT:
+            raise ModelError(
+                f"{str(path)!r} has format {plain.get('format')!r}; allowed: {FORMAT}. "
+                "It was written by another version of holdfast: use that one, or train again."
+            )
+        return Card(**{entry.name: plain[entry.name] for entry in fields(Card)}), expected
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OptionError) as error:
+        why = str(error) if isinstance(error, HoldfastError) else f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"{str(path)!r} is not a whole model card ({why}). Save or copy the whole folder again."
+        ) from error
