@@ -1,0 +1,64 @@
+"""What comes back from the model: four types, each with all that the ones before it have."""
+
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from holdfast.lanes import take
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The predicted class of each point, and whether the lane's goal is reached there."""
+
+    labels: Tensor  # (P,) int64
+    reached: Tensor  # (P,) bool
+    lane: Tensor | None = None  # (P,) int64 as in the query; None: one point a lane, in order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Labels):
+    """The logits too."""
+
+    logits: Tensor  # (P, K)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradient(Scores):
+    """The objectives and their gradients too."""
+
+    losses: tuple[Tensor, ...]  # each (P,)
+    gradients: tuple[Tensor, ...]  # each like the points
+
+    @property
+    def loss(self) -> Tensor:
+        """The first objective, (P,)."""
+        return self.losses[0]
+
+    @property
+    def gradient(self) -> Tensor:
+        """The gradient of the first objective, like the points."""
+        return self.gradients[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jacobian(Scores):
+    """The gradients of the logits that were asked for."""
+
+    jacobian: Tensor  # (P, M, C, H, W)
+
+
+Answer = Labels | Scores | Gradient | Jacobian
+Some = TypeVar("Some", bound=Labels)
+
+
+def keep_lanes(answer: Some, kept: Tensor) -> Some:
+    """The answer of the lanes in the mask `kept` (lanes,) bool, lanes numbered anew from 0."""
+    if answer.lane is None:
+        return take(answer, kept)
+    number = torch.cumsum(kept, 0) - 1
+    points = kept[answer.lane]
+    rest = {f.name: take(getattr(answer, f.name), points) for f in fields(answer) if f.name != "lane"}
+    return replace(answer, lane=number[answer.lane[points]], **rest)

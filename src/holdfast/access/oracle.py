@@ -1,0 +1,132 @@
+"""The only place where a model under attack is called."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.access.borrow import Model
+from holdfast.access.meter import Meter
+from holdfast.access.query import Objective
+from holdfast.errors import ModelError
+from holdfast.lanes import join, take
+
+
+@dataclass(frozen=True)
+class Part:
+    """Points that share their objectives; parts of several attacks go to the model as one batch."""
+
+    points: Tensor  # (P, C, H, W)
+    picture: Tensor  # (P,) int64, whom the pass is counted for
+    goal: Any = None  # a tree with one row a point, handed to the objectives
+    objectives: tuple[Objective, ...] = ()
+    classes: Tensor | None = None  # (P, M) int64
+
+
+class Oracle:
+    """Answers parts in batches of at most `batch` points and counts every pass on `meter`.
+
+    Wrap it to change what an attacker learns (averaging over random transformations, a straight-through step);
+    attacks and engine do not notice.
+    """
+
+    def __init__(self, model: Model, batch: int, meter: Meter) -> None:
+        self.model, self.batch, self.meter = model, batch, meter
+
+    def scores(self, part: Part) -> Tensor:
+        """Logits (P, K) without a gradient: one forward pass a point."""
+        with torch.no_grad():
+            return torch.cat([self._forward(piece) for piece in self._pieces(part)])
+
+    def gradients(self, parts: Sequence[Part]) -> list[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        """For each part its logits, losses and gradients: one forward pass a point, one backward an objective."""
+        if sum(len(part.points) for part in parts) <= self.batch:
+            return self._gradients(parts)
+        found = []
+        for part in parts:
+            pieces = [self._gradients([piece])[0] for piece in self._pieces(part)]
+            found.append(join(pieces))
+        return found
+
+    def jacobian(self, part: Part) -> tuple[Tensor, Tensor]:
+        """Logits (P, K) and gradients (P, M, C, H, W) of the logits in `part.classes`: M backward passes a point."""
+        return join([self._jacobian(piece) for piece in self._pieces(part)])
+
+    def _pieces(self, part: Part) -> Iterator[Part]:
+        if len(part.points) <= self.batch:
+            yield part
+            return
+        for start in range(0, len(part.points), self.batch):
+            yield take(
+                part,
+                torch.arange(start, min(start + self.batch, len(part.points)), device=part.points.device),
+            )
+
+    def _forward(self, part: Part, backward: int = 0) -> Tensor:
+        self.meter.count(part.picture, backward)
+        return checked(self.model(part.points), len(part.points))
+
+    def _gradients(self, parts: Sequence[Part]) -> list[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        passes = max(len(part.objectives) for part in parts)
+        for part in parts:
+            self.meter.count(part.picture, passes)
+        points = torch.cat([part.points for part in parts]) if len(parts) > 1 else parts[0].points
+        sizes = [len(part.points) for part in parts]
+        with torch.enable_grad():
+            points = points.detach().requires_grad_()
+            logits = checked(self.model(points), len(points))
+            rows = torch.split(logits, sizes)
+            losses = [tuple(f(z, part.goal) for f in part.objectives) for z, part in zip(rows, parts, strict=True)]
+            # Pictures do not mix in evaluation mode, so the gradient of the sum holds each picture's own.
+            totals = [sum_of([loss[k] for loss in losses if k < len(loss)]) for k in range(passes)]
+        found = [gradient(total, points, retain=k + 1 < passes) for k, total in enumerate(totals)]
+        gradients = [torch.split(one, sizes) for one in found]
+        return [
+            (
+                rows[i].detach(),
+                tuple(v.detach() for v in losses[i]),
+                tuple(g[i] for g in gradients[: len(losses[i])]),
+            )
+            for i in range(len(parts))
+        ]
+
+    def _jacobian(self, part: Part) -> tuple[Tensor, Tensor]:
+        assert part.classes is not None
+        wanted = part.classes.shape[1]
+        with torch.enable_grad():
+            points = part.points.detach().requires_grad_()
+            self.meter.count(part.picture, wanted)
+            logits = checked(self.model(points), len(points))
+            totals = [logits.gather(1, part.classes[:, m : m + 1]).sum() for m in range(wanted)]
+        rows = [gradient(total, points, retain=m + 1 < wanted) for m, total in enumerate(totals)]
+        return logits.detach(), torch.stack(rows, 1)
+
+
+def sum_of(values: Sequence[Tensor]) -> Tensor:
+    """The sum of all elements of all tensors."""
+    return (values[0] if len(values) == 1 else torch.cat(list(values))).sum()
+
+
+def gradient(total: Tensor, points: Tensor, retain: bool = False) -> Tensor:
+    """d total / d points; zero where the model cuts the graph, so that a dead gradient is seen and reported."""
+    if not total.requires_grad:
+        return torch.zeros_like(points)
+    (found,) = torch.autograd.grad(total, points, retain_graph=retain, allow_unused=True)
+    return torch.zeros_like(points) if found is None else found
+
+
+def checked(logits: Any, points: int) -> Tensor:
+    """The model's answer, if it is float (points, K) with K >= 2; raises `ModelError` otherwise."""
+    given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != points or logits.shape[1] < 2:
+        raise ModelError(
+            f"the model answered {points} pictures with {given}; allowed: a float tensor ({points}, K), K >= 2. "
+            "Wrap the model so that it returns one row of logits a picture (two columns for a yes/no model)."
+        )
+    if not logits.is_floating_point():
+        raise ModelError(
+            f"the model answered with {logits.dtype}; allowed: floating-point logits. Return scores, not labels."
+        )
+    return logits

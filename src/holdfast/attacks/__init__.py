@@ -1,0 +1,50 @@
+"""Attacks and the engine that runs them: one algorithm a file, one line here."""
+
+from collections.abc import Mapping
+
+from holdfast.attacks.attack import Attack
+from holdfast.attacks.best import Aim
+from holdfast.attacks.case import Case
+from holdfast.attacks.engine import run
+from holdfast.attacks.fgsm import FGSM
+from holdfast.attacks.ifgsm import IFGSM
+from holdfast.attacks.mifgsm import MIFGSM
+from holdfast.attacks.noise import Noise
+from holdfast.attacks.pgd import PGD
+from holdfast.attacks.result import AttackResult, Trace
+from holdfast.errors import unknown
+from holdfast.options import parse
+
+__all__ = [
+    "ATTACKS",
+    "FGSM",
+    "IFGSM",
+    "MIFGSM",
+    "PGD",
+    "Aim",
+    "Attack",
+    "AttackResult",
+    "Case",
+    "Noise",
+    "Trace",
+    "build",
+    "run",
+]
+
+ATTACKS: dict[str, type[Attack]] = {
+    "fgsm": FGSM,
+    "i-fgsm": IFGSM,
+    "mi-fgsm": MIFGSM,
+    "pgd": PGD,
+    "noise": Noise,
+}
+
+
+def build(name: str, options: Mapping[str, str] | None = None) -> Attack:
+    """An attack by its name, with options as text, e.g. `build("pgd", {"steps": "100"})`.
+
+    Raises: `OptionError` for an unknown name, option or value, with the nearest known ones.
+    """
+    if name not in ATTACKS:
+        raise unknown("attack", name, ATTACKS)
+    return parse(ATTACKS[name], dict(options or {}))

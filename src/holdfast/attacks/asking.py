@@ -1,0 +1,70 @@
+"""From groups of lanes to questions of the oracle, and back to answers of the right type."""
+
+from collections.abc import Sequence
+
+import torch
+
+from holdfast.access import Access, Answer, Budget, Gradient, Jacobian, Labels, Meter, Oracle, Part, Scores
+from holdfast.attacks.group import Group
+from holdfast.lanes import take
+
+
+def ask(oracle: Oracle, groups: Sequence[Group]) -> list[Answer]:
+    """The full answers to the questions of all groups; those that want gradients share their batches."""
+    parts = [group.part() for group in groups]
+    found: dict[int, Answer] = {}
+    wanting = [i for i, part in enumerate(parts) if part.objectives]
+    if wanting:
+        for i, (logits, losses, gradients) in zip(wanting, oracle.gradients([parts[i] for i in wanting]), strict=True):
+            found[i] = Gradient(**vars(judged(groups[i], logits)), losses=losses, gradients=gradients)
+    for i, part in enumerate(parts):
+        if part.classes is not None:
+            logits, jacobian = oracle.jacobian(part)
+            found[i] = Jacobian(**vars(judged(groups[i], logits)), jacobian=jacobian)
+    rest = [i for i in range(len(groups)) if i not in found]
+    found.update(zip(rest, look(oracle, [groups[i] for i in rest]), strict=True))
+    return [found[i] for i in range(len(groups))]
+
+
+def look(oracle: Oracle, groups: Sequence[Group]) -> list[Scores]:
+    """The scores at the points of all groups, by one forward pass for them together."""
+    if not groups:
+        return []
+    parts = [group.part() for group in groups]
+    together = Part(torch.cat([p.points for p in parts]), torch.cat([p.picture for p in parts]))
+    rows = torch.split(oracle.scores(together), [len(p.points) for p in parts])
+    return [judged(group, logits) for group, logits in zip(groups, rows, strict=True)]
+
+
+def judged(group: Group, logits: torch.Tensor) -> Scores:
+    """Scores with the predicted class and whether the lane's own goal is reached."""
+    lane = group.query.lane
+    goal = group.case.goal if lane is None else take(group.case.goal, lane)
+    return Scores(labels=logits.argmax(1), reached=goal.reached(logits), logits=logits, lane=lane)
+
+
+def restricted(answer: Answer, access: Access) -> Answer:
+    """What an attack of this access may see of an answer."""
+    if access == Access.LABELS:
+        return Labels(labels=answer.labels, reached=answer.reached, lane=answer.lane)
+    return answer
+
+
+def affordable(meter: Meter, budget: Budget, groups: Sequence[Group]) -> list[torch.Tensor]:
+    """For each group (L,) bool: lanes whose picture can pay for this question and those of its earlier lanes."""
+    picture = torch.cat([group.picture for group in groups])
+    points = torch.cat([group.points_asked() for group in groups])
+    backward = torch.cat([torch.full_like(g.picture, len(g.query.objectives) + g.classes_asked()) for g in groups])
+    order = picture.argsort(stable=True)
+    forward = running_total(picture[order], points[order])
+    back = running_total(picture[order], (points * backward)[order])
+    fine = torch.empty_like(picture, dtype=torch.bool)
+    fine[order] = meter.affords(budget, picture[order], forward, back)
+    return list(torch.split(fine, [len(group) for group in groups]))
+
+
+def running_total(key: torch.Tensor, cost: torch.Tensor) -> torch.Tensor:
+    """Sums of `cost` up to and with each row among the rows of equal `key` (sorted)."""
+    total = cost.cumsum(0)
+    first = torch.searchsorted(key, key)
+    return total - total[first] + cost[first]

@@ -1,0 +1,53 @@
+"""What an attack is: a frozen record of options that asks questions and never touches the model."""
+
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from holdfast.access import Access, Query
+from holdfast.attacks.case import Case
+from holdfast.losses import Goal
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """The interface of all attacks.
+
+    State is any tree of tensors with the lane axis first (`holdfast.lanes`); it is the attack's only memory. The
+    engine drops, refills and merges lanes between any two steps, so a lane's state must not depend on other lanes.
+    """
+
+    access: ClassVar[Access]  # the most it may learn from an answer
+    name: ClassVar[str]  # as the command line calls it
+
+    @property
+    def rounds(self) -> int:
+        """The most questions a lane asks. The answer to the last is only looked at, never stepped on."""
+        ...
+
+    def start(self, case: Case) -> tuple[Any, Query]:
+        """The first state and question of new lanes."""
+        ...
+
+    def step(self, case: Case, state: Any, answer: Any) -> tuple[Any, Query]:
+        """The next state and question, given the answer to the last one."""
+        ...
+
+
+def restarts(attack: Attack) -> int:
+    """How often each picture is attacked from the start."""
+    return int(getattr(attack, "restarts", 1))
+
+
+def targets(attack: Attack, logits: Tensor, goal: Goal) -> Tensor | None:
+    """(N, T) int64 classes that lanes head for, if the attack has a method `targets` that chooses them.
+
+    It sees the logits (N, K) of the unchanged pictures, which the engine has anyway.
+    """
+    choose = getattr(attack, "targets", None)
+    return None if choose is None else choose(logits, goal)
+
+
+def wanders(attack: Attack) -> bool:
+    """Whether it asks about points outside the threat, which then must not count; said by `wanders = True`."""
+    return bool(getattr(attack, "wanders", False))

@@ -1,0 +1,96 @@
+"""The best point seen, kept at the moment it is asked about."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from holdfast.lanes import choose
+
+Aim = Literal["first_success", "highest_loss", "smallest"]
+"""What is best, and what ends a picture: its first success; nothing, the highest loss being wanted; nothing, the
+smallest success being wanted. A success is always better than none."""
+
+
+@dataclass(frozen=True)
+class Merit:
+    """What makes one point better than another. One row a point, lane or picture."""
+
+    reached: Tensor  # (L,) bool
+    loss: Tensor  # (L,) -inf before anything was seen
+    size: Tensor | None  # (L,) of x_adv - x; only where the smallest is wanted
+    question: Tensor  # (L,) int64: the question the point was asked in, from 1; -1 before
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best point of each lane.
+
+    While a lane climbs, its best point is its last one. Then it is only referred to, in `last`, and copied into
+    `kept` when a later point is worse: on small networks copying every round would cost as much as the model.
+    """
+
+    merit: Merit
+    kept: Tensor  # (L, C, H, W)
+    last: Tensor  # (L, C, H, W) the points of the last round
+    in_last: Tensor  # (L,) bool: the best is in `last`, not in `kept`
+
+    @property
+    def x_adv(self) -> Tensor:
+        """The best points, (L, C, H, W)."""
+        return overwritten(self.kept.clone(), self.in_last, self.last)
+
+
+def nothing_yet(x: Tensor, aim: Aim) -> Best:
+    """Before the first question: the pictures themselves, not reached."""
+    loss = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
+    no = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    question = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
+    merit = Merit(reached=no, loss=loss, size=-loss if aim == "smallest" else None, question=question)
+    return Best(merit, kept=x.clone(), last=x, in_last=no)
+
+
+def is_better(new: Merit, old: Merit, aim: Aim) -> Tensor:
+    """(L,) bool: where `new` replaces `old`. A NaN loss never does unless the goal is reached there."""
+    higher = new.loss > old.loss
+    if aim == "first_success":
+        return ~old.reached & (new.reached | higher)
+    if aim == "smallest" and new.size is not None and old.size is not None:
+        higher = torch.where(new.reached, new.size < old.size, higher)
+    return (new.reached & ~old.reached) | ((new.reached == old.reached) & higher)
+
+
+def keep_better(best: Best, points: Tensor, merit: Merit, aim: Aim) -> Best:
+    """Lane by lane the better one of the best so far and the new point."""
+    better = is_better(merit, best.merit, aim)
+    kept = overwritten(best.kept, best.in_last & ~better, best.last)
+    return replace(best, merit=choose(better, merit, best.merit), kept=kept, last=points, in_last=better)
+
+
+def overwritten(target: Tensor, lanes: Tensor, source: Tensor) -> Tensor:
+    """`target` with the rows in the mask `lanes` (L,) taken from `source`; on a CPU in place, copying only those."""
+    if target.device.type != "cpu":  # there a list of rows would have to wait for the device
+        return torch.where(lanes.view(-1, *[1] * (target.ndim - 1)), source, target)
+    rows = lanes.nonzero().squeeze(1)
+    return target.index_copy_(0, rows, source[rows]) if len(rows) else target
+
+
+def best_point_of_lane(points: Merit, lane: Tensor, lanes: int, aim: Aim) -> Tensor:
+    """(lanes,) int64: the number of the best point of each lane, when lanes ask several, each at least one.
+
+    Ties go to the point asked first.
+    """
+    worth = points.loss.nan_to_num(-torch.inf)
+    if aim == "smallest" and points.size is not None:
+        # Every success is worth more than any other point, and the smaller the more.
+        won = torch.where(points.reached, points.size.neg().to(worth), -torch.inf)
+        any_won = torch.zeros(lanes, device=lane.device).scatter_reduce(0, lane, points.reached.float(), "amax")
+        worth = torch.where(any_won[lane] > 0, won, worth)
+    else:
+        worth = torch.where(points.reached, torch.inf, worth)
+    top = torch.full((lanes,), -torch.inf, dtype=worth.dtype, device=lane.device)
+    top = top.scatter_reduce(0, lane, worth, "amax")
+    place = torch.arange(len(lane), device=lane.device)
+    place = torch.where(worth == top[lane], place, len(lane))
+    return torch.full_like(top, len(lane), dtype=torch.int64).scatter_reduce(0, lane, place, "amin")

@@ -1,0 +1,243 @@
+"""The engine: alone asks the model, drops what is done, refills, keeps the best, counts, and gives the model back."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Part, Scores, borrow
+from holdfast.access.answer import keep_lanes
+from holdfast.access.borrow import Model, home
+from holdfast.attacks.asking import affordable, ask, look, restricted
+from holdfast.attacks.attack import Attack, wanders
+from holdfast.attacks.best import Aim, Best, Merit, best_point_of_lane, keep_better, nothing_yet
+from holdfast.attacks.case import Case
+from holdfast.attacks.check import check_answer, check_pictures, check_place, check_target
+from holdfast.attacks.group import Group, merged
+from holdfast.attacks.queue import Plan, Queue, plans
+from holdfast.attacks.record import Record, within
+from holdfast.attacks.result import AttackResult
+from holdfast.draws import Draws
+from holdfast.lanes import take
+from holdfast.losses import Goal, objectives
+from holdfast.threats import Threat
+
+Progress = Callable[[int, int], None]
+"""Called with (lanes done, lanes in all)."""
+
+# On a GPU every look of the host at the device's masks waits for the device; a few rounds between looks cost less
+# than the waits, and what a lane does after its success is ignored anyway.
+ROUNDS_BETWEEN_LOOKS = {"cuda": 4}
+
+
+def run(
+    attack: Attack | Sequence[Attack],
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    *,
+    seed: int = 0,
+    batch: int = 256,
+    target: Tensor | None = None,
+    picture: Tensor | None = None,
+    aim: Aim = "first_success",
+    budget: Budget | None = None,
+    trace: bool = False,
+    progress: Progress | None = None,
+) -> AttackResult:
+    """Attack pictures and return the best point seen of each.
+
+    Args: `attack` one attack or several, cheapest first; `model` pictures (N, C, H, W) to logits (N, K); `x` float
+    (N, C, H, W) inside the threat's box; `y` (N,) int64 true classes; `threat` with one radius or one a picture;
+    `seed` of the noise; `batch` the most pictures in a call of the model; `target` (N,) int64 classes to be reached,
+    None for any wrong one; `picture` (N,) int64 place of each picture in its full set, which keys its noise (default
+    0, 1, ...); `aim` what is best and when to stop; `budget` per picture; `trace` keeps what every lane saw.
+
+    A picture that is misclassified from the start is returned untouched, as is one whose target is its own class.
+    The model is used in evaluation mode without parameter gradients and given back as found, also after an error.
+
+    Raises: `ModelError` when the model answers with a wrong shape, or not finitely on unchanged pictures; `DataError`
+    for pictures or labels that cannot be attacked; `OptionError` for a wrong option.
+    Cost: one forward pass a picture, then what the attack asks for until the picture is done.
+    """
+    check_pictures(x, y, threat, batch)
+    there = home(model, x)
+    goal = Goal(y.to(there), check_target(target, x, there))
+    place = check_place(picture, x).to(there)
+    attacks = list(attack) if isinstance(attack, Sequence) else [attack]
+    record = Record(x.detach().to(there), aim)
+    meter = Meter(len(x), there)
+    with borrow(model) as lent, torch.no_grad():
+        engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget)
+        engine.work(trace, progress)
+    return record.result(threat, goal, meter, engine.logits, x.device)
+
+
+class Engine:
+    """One run. Work goes in rounds: refill the batch, ask, keep the best, drop what is done, step the rest."""
+
+    def __init__(
+        self,
+        attacks: Sequence[Attack],
+        oracle: Oracle,
+        record: Record,
+        goal: Goal,
+        threat: Threat,
+        place: Tensor,
+        seed: int,
+        budget: Budget | None,
+    ) -> None:
+        self.attacks, self.oracle, self.record, self.goal = attacks, oracle, record, goal
+        self.threat, self.place, self.seed, self.budget = threat, place, seed, budget
+        everything = torch.arange(len(place), device=place.device)
+        self.logits = check_answer(oracle.scores(Part(record.x, everything)), goal)
+        wrong = self.logits.argmax(1) != goal.y
+        record.start(wrong, wrong if goal.target is None else wrong | (goal.target == goal.y))
+        self.plans = plans(attacks, self.logits, goal)
+        self.queue = Queue(self.plans, everything[~record.closed])
+        self.groups: list[Group] = []  # one an attack
+        self.looks: list[Group] = []  # lanes at their last question, which needs no gradient
+
+    def work(self, trace: bool = False, progress: Progress | None = None) -> None:
+        """Until no lane is left."""
+        if trace:
+            self.record.trace(len(self.plans), max(attack.rounds for attack in self.attacks))
+        lanes = self.queue.remaining
+        while self.refill():
+            if self.groups:
+                for _ in range(self.until_look() - 1):
+                    self.round(host_looks=False)
+                self.round(host_looks=True)
+            if not self.groups or sum(map(len, self.looks)) >= self.oracle.batch // 4:
+                self.flush()
+            if progress is not None:
+                progress(lanes - self.queue.remaining - sum(map(len, self.groups + self.looks)), lanes)
+
+    def refill(self) -> bool:
+        """Start waiting lanes once an eighth of the batch is free: fewer would not repay the copying."""
+        batch, busy = self.oracle.batch, sum(map(len, self.groups))
+        if busy <= batch - max(1, batch // 8) or not busy:
+            while busy < batch and self.queue.remaining and not self.should_wait(busy):
+                plan, pictures = self.queue.take(batch - busy, self.record.closed)
+                if len(pictures):
+                    busy += len(pictures)
+                    self.enter(self.begin(plan, pictures))
+        return bool(self.groups or self.looks or self.queue.remaining)
+
+    def should_wait(self, busy: int) -> bool:
+        """Whether the next plan is to wait, since the pictures under way may do without it.
+
+        A quarter of a batch costs little more a picture than a whole one; a lane that its picture's other lane makes
+        needless costs all its passes.
+        """
+        return self.queue.between_plans and busy >= max(1, self.oracle.batch // 4)
+
+    def begin(self, plan: Plan, rows: Tensor) -> Group:
+        """New lanes with their first question."""
+        attack = self.attacks[plan.attack]
+        x, threat, goal = self.record.x[rows], take(self.threat, rows), take(self.goal, rows)
+        target = None if plan.target is None else plan.target[rows]
+        draws = Draws(
+            self.seed,
+            self.place[rows],
+            attack=zlib.crc32(attack.name.encode()),
+            restart=torch.full_like(rows, plan.restart),
+            target=target,
+        )
+        case = Case(x, goal, threat, threat.limits(x), draws, target)
+        state, query = attack.start(case)
+        rank = torch.full_like(rows, plan.rank)
+        return Group(attack, rows, rank, case, state, nothing_yet(x, self.record.aim), query)
+
+    def enter(self, group: Group) -> None:
+        """Join lanes to those of their attack; lanes at their last question wait for a look instead."""
+        final = group.final()
+        if bool(final.any()):
+            self.looks.append(group.kept(final))
+            group = group.kept(~final)
+        if len(group):
+            same = [g for g in self.groups if g.attack is group.attack]
+            others = [g for g in self.groups if g.attack is not group.attack]
+            self.groups = [*others, merged([*same, group])]
+
+    def until_look(self) -> int:
+        """Rounds until the host must look at the lanes, as some may be won or come to their last question."""
+        if self.budget is not None or any(group.query.over is not None for group in self.groups):
+            return 1
+        left = min(group.attack.rounds - 1 - int(group.case.round.max()) for group in self.groups)
+        if self.record.aim == "first_success":
+            left = min(left, ROUNDS_BETWEEN_LOOKS.get(self.place.device.type, 1))
+        return left
+
+    def round(self, host_looks: bool) -> None:
+        """Ask all lanes under way once, drop those that are done if the host looks, step the others."""
+        groups, self.groups = self.affordable(self.groups), []
+        for group, answer in zip(groups, ask(self.oracle, groups), strict=True):
+            group = replace(group, best=self.note(group, answer))
+            if host_looks:
+                open_ = self.still_open(group)
+                if not bool(open_.all()):
+                    self.leave(group.kept(~open_))
+                    group, answer = group.kept(open_), keep_lanes(answer, open_)
+            if len(group):
+                group = group.stepped(restricted(answer, group.attack.access))
+                if host_looks:
+                    self.enter(group)
+                else:
+                    self.groups.append(group)
+
+    def flush(self) -> None:
+        """Look at the last points of lanes that are otherwise done."""
+        looks = [group.kept(~self.record.closed[group.picture]) for group in self.looks]
+        looks, self.looks = self.affordable([group for group in looks if len(group)]), []
+        for group, answer in zip(looks, look(self.oracle, looks), strict=True):
+            self.leave(replace(group, best=self.note(group, answer)))
+
+    def still_open(self, group: Group) -> Tensor:
+        """(L,) bool: lanes that go on."""
+        closed = self.record.closed[group.picture]
+        return ~(closed | group.best.merit.reached) if self.record.aim == "first_success" else ~closed
+
+    def leave(self, group: Group) -> None:
+        """Lanes are done."""
+        self.record.leave(group.picture, group.rank, group.best)
+
+    def affordable(self, groups: list[Group]) -> list[Group]:
+        """The lanes whose pictures can pay for their questions; the others leave with what they found."""
+        if self.budget is None or not groups:
+            return groups
+        fine = affordable(self.oracle.meter, self.budget, groups)
+        for group, lanes in zip(groups, fine, strict=True):
+            if not bool(lanes.all()):
+                self.leave(group.kept(~lanes))
+        kept = [group.kept(lanes) for group, lanes in zip(groups, fine, strict=True)]
+        return [group for group in kept if len(group)]
+
+    def note(self, group: Group, answer: Answer) -> Best:
+        """The best point of each lane so far."""
+        query, case, lane = group.query, group.case, group.query.lane
+        reached, size = answer.reached, None
+        if wanders(group.attack) or self.record.aim == "smallest":
+            size = self.threat.size(query.points - (case.x if lane is None else case.x[lane]))
+            reached = reached & within(case.threat if lane is None else take(case.threat, lane), size)
+        question = case.round + 1 if lane is None else (case.round + 1)[lane]
+        merit = Merit(reached, loss_of(group, answer), size if self.record.aim == "smallest" else None, question)
+        points = query.points
+        if lane is not None:
+            top = best_point_of_lane(merit, lane, len(group), self.record.aim)
+            points, merit = points[top], take(merit, top)
+        self.record.watch(group.picture, group.rank, merit, answer)
+        return keep_better(group.best, points, merit, self.record.aim)
+
+
+def loss_of(group: Group, answer: Answer) -> Tensor:
+    """What ranks the points of a lane that have not reached the goal, (P,), as far as its attack may know."""
+    if isinstance(answer, Gradient):
+        return answer.loss
+    if isinstance(answer, Scores) and group.attack.access > Access.LABELS:
+        objective = group.query.objectives[0] if group.query.objectives else objectives.margin
+        return objective(answer.logits, group.point_goal())
+    return torch.zeros_like(answer.reached, dtype=group.query.points.dtype)

@@ -1,0 +1,111 @@
+"""Lanes of one attack that are under way together."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access, Answer, Part, Query
+from holdfast.access.query import number_lanes
+from holdfast.attacks.attack import Attack
+from holdfast.attacks.best import Best
+from holdfast.attacks.case import Case
+from holdfast.errors import BudgetError
+from holdfast.lanes import join, take
+
+
+@dataclass(frozen=True)
+class Group:
+    """`picture`, `rank`, `case`, `state`, `best` have one row a lane; `query` is their question."""
+
+    attack: Attack
+    picture: Tensor  # (L,) int64, row of the picture
+    rank: Tensor  # (L,) int64, place among the picture's lanes
+    case: Case
+    state: Any
+    best: Best
+    query: Query
+
+    def __len__(self) -> int:
+        return len(self.picture)
+
+    def kept(self, lanes: Tensor) -> "Group":
+        """The lanes in the mask (L,) bool."""
+        parts = take((self.picture, self.rank, self.case, self.state, self.best), lanes)
+        return Group(self.attack, *parts, take_query(self.query, lanes))
+
+    def point_goal(self) -> Any:
+        """The goal that each point's objectives are taken for, one row a point."""
+        if self.query.towards is not None:
+            return self.query.towards
+        return self.case.goal if self.query.lane is None else take(self.case.goal, self.query.lane)
+
+    def part(self) -> Part:
+        """The question as the oracle takes it."""
+        query, lane = self.query, self.query.lane
+        check_access(self.attack, query)
+        picture = self.picture if lane is None else self.picture[lane]
+        return Part(query.points, picture, self.point_goal(), query.objectives, query.classes)
+
+    def points_asked(self) -> Tensor:
+        """(L,) int64: how many points each lane asks."""
+        if self.query.lane is None:
+            return torch.ones_like(self.picture)
+        return torch.bincount(self.query.lane, minlength=len(self))
+
+    def classes_asked(self) -> int:
+        """How many logits are to be differentiated."""
+        return 0 if self.query.classes is None else self.query.classes.shape[1]
+
+    def final(self) -> Tensor:
+        """(L,) bool: lanes whose question is their last."""
+        last = self.case.round >= self.attack.rounds - 1
+        return last if self.query.over is None else last | self.query.over
+
+    def stepped(self, answer: Answer) -> "Group":
+        """One step further, for all lanes."""
+        case = self.case.next_round()
+        state, query = self.attack.step(case, self.state, answer)
+        return replace(self, case=case, state=state, query=query)
+
+
+def merged(groups: list[Group]) -> Group:
+    """Groups of one attack as one."""
+    if len(groups) == 1:
+        return groups[0]
+    parts = join([(g.picture, g.rank, g.case, g.state, g.best) for g in groups])
+    return Group(groups[0].attack, *parts, join_queries(groups))
+
+
+def join_queries(groups: list[Group]) -> Query:
+    """The questions of several groups as one, lanes counted on."""
+    first = groups[0].query
+    lane = None
+    if first.lane is not None:
+        lane = number_lanes([g.query.lane for g in groups if g.query.lane is not None], [len(g) for g in groups])
+    tensors = join([(g.query.points, g.query.towards, g.query.classes, g.query.over) for g in groups])
+    return Query(tensors[0], first.gradient_of, *tensors[1:3], lane=lane, over=tensors[3])
+
+
+def take_query(query: Query, lanes: Tensor) -> Query:
+    """The question of the lanes in the mask (L,) bool."""
+    over = None if query.over is None else query.over[lanes]
+    if query.lane is None:
+        points = lanes
+        lane = None
+    else:
+        points = lanes[query.lane]
+        lane = (torch.cumsum(lanes, 0) - 1)[query.lane[points]]
+    rest = take((query.points, query.towards, query.classes), points)
+    return Query(rest[0], query.gradient_of, rest[1], rest[2], lane=lane, over=over)
+
+
+def check_access(attack: Attack, query: Query) -> None:
+    """An attack gets no more than it declares."""
+    wanted = Access.GRADIENT if query.objectives else Access.JACOBIAN if query.classes is not None else Access.LABELS
+    if wanted > attack.access:
+        raise BudgetError(
+            f"{attack.name} asked for {wanted.name.lower()}; allowed: {attack.access.name.lower()}, as it declares. "
+            "Raise its `access`, or ask for less."
+        )

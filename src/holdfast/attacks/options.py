@@ -1,0 +1,38 @@
+"""Options that several attacks share, and their checks."""
+
+import math
+from typing import Any, Literal
+
+from holdfast.errors import OptionError
+
+LossName = Literal["cross_entropy", "margin", "logit_difference", "dlr"]
+"""The objectives an attack may ascend, by their names in `holdfast.losses.OBJECTIVES`."""
+
+
+def _refuse(attack: Any, name: str, allowed: str, mend: str) -> OptionError:
+    given = getattr(attack, name)
+    return OptionError(f"{type(attack).__name__}: {name}={given!r}; allowed: {allowed}. {mend}")
+
+
+def at_least(attack: Any, lowest: int, *names: str) -> None:
+    """Raise unless each named option is a whole number not below `lowest`."""
+    for name in names:
+        value = getattr(attack, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise _refuse(attack, name, f"a whole number from {lowest} up", f"For example {name}={max(lowest, 10)}.")
+
+
+def positive(attack: Any, *names: str) -> None:
+    """Raise unless each named option is a finite number above 0."""
+    for name in names:
+        value = getattr(attack, name)
+        if not math.isfinite(value) or value <= 0:
+            raise _refuse(attack, name, "a finite number above 0", "For a step of a tenth of eps, pass 0.1.")
+
+
+def not_negative(attack: Any, *names: str) -> None:
+    """Raise unless each named option is a finite number, 0 or above."""
+    for name in names:
+        value = getattr(attack, name)
+        if not math.isfinite(value) or value < 0:
+            raise _refuse(attack, name, "a finite number, 0 or above", f"For none, pass {name}=0.")

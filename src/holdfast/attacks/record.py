@@ -1,0 +1,97 @@
+"""What is known of each picture while lanes come and go."""
+
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Answer, Gradient, Meter
+from holdfast.attacks.best import Aim, Best, Merit, is_better, nothing_yet
+from holdfast.attacks.result import AttackResult, Trace
+from holdfast.lanes import map_lanes, take
+from holdfast.losses import Goal
+from holdfast.threats import Threat
+
+
+class Record:
+    """One row a picture: the best point of its lanes so far, and whether it is closed to further lanes."""
+
+    def __init__(self, x: Tensor, aim: Aim) -> None:
+        self.x, self.aim = x, aim
+        nothing = nothing_yet(x, aim)
+        self.x_adv, self.merit = nothing.kept, nothing.merit
+        self.lane = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
+        self.closed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self.traced: Trace | None = None
+
+    def start(self, wrong: Tensor, settled: Tensor) -> None:
+        """Close pictures that are not attacked: (N,) masks of those predicted wrongly, and of all that are settled."""
+        self.merit.question[wrong] = 0
+        self.closed |= settled
+
+    def trace(self, lanes: int, rounds: int) -> None:
+        """Keep what every lane sees from here on."""
+        shape = (len(self.x), lanes, rounds)
+        nan = torch.full(shape, torch.nan, dtype=torch.float32, device=self.x.device)
+        self.traced = Trace(nan, nan.clone(), torch.zeros(shape, dtype=torch.bool, device=self.x.device))
+
+    def watch(self, picture: Tensor, rank: Tensor, seen: Merit, answer: Answer) -> None:
+        """Note a round of some lanes, if a trace is wanted."""
+        if self.traced is None:
+            return
+        at = (picture, rank, seen.question - 1)
+        self.traced.loss[at] = seen.loss.float()
+        self.traced.reached[at] = seen.reached
+        if isinstance(answer, Gradient) and answer.lane is None:
+            self.traced.gradient[at] = answer.gradient.flatten(1).norm(dim=1).float()
+
+    def leave(self, picture: Tensor, rank: Tensor, best: Best) -> None:
+        """Lanes are done: keep what they found where it is better than what the picture has."""
+        for lane in torch.unique(rank).tolist():
+            # Within one rank every picture occurs once, so that rows are written without conflict.
+            mine = rank == lane
+            rows, found, x_adv = picture[mine], take(best.merit, mine), best.x_adv[mine]
+            better = is_better(found, take(self.merit, rows), self.aim)
+            rows, found = rows[better], take(found, better)
+            self.x_adv[rows] = x_adv[better]
+            self.lane[rows] = lane
+            for field in fields(found):
+                if (values := getattr(found, field.name)) is not None:
+                    getattr(self.merit, field.name)[rows] = values
+            if self.aim == "first_success":
+                self.closed[rows[found.reached]] = True
+
+    def result(self, threat: Threat, goal: Goal, meter: Meter, logits: Tensor, device: torch.device) -> AttackResult:
+        """The final word: sizes are measured again, and a point outside the threat is no success."""
+        size = threat.size(self.x_adv.double() - self.x.double())
+        start_wrong = self.merit.question == 0
+        reached = torch.where(start_wrong, goal.reached(logits), self.merit.reached)
+        success = reached & within(threat, size) & inside_box(threat, self.x_adv)
+        parts = AttackResult(
+            x_adv=self.x_adv,
+            success=success,
+            size=size,
+            queries=meter.forward - 1,
+            forward=meter.forward,
+            backward=meter.backward,
+            step=torch.where(success | start_wrong, self.merit.question, -1),
+            lane=torch.where(success & ~start_wrong, self.lane, -1),
+            prediction=logits.argmax(1),
+            trace=self.traced,
+        )
+        return to(parts, device)
+
+
+def within(threat: Threat, size: Tensor) -> Tensor:
+    """(N,) bool: sizes not above the radius, but for the rounding of pictures kept in float32."""
+    return size <= threat.eps * (1 + 1e-6) + 1e-7
+
+
+def inside_box(threat: Threat, x_adv: Tensor) -> Tensor:
+    """(N,) bool: every input value within the box; a NaN is not."""
+    return ((x_adv >= threat.low) & (x_adv <= threat.high)).flatten(1).all(1)
+
+
+def to(result: AttackResult, device: torch.device) -> AttackResult:
+    """The result on another device."""
+    return map_lanes(lambda tensor: tensor.to(device), result)

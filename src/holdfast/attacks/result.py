@@ -1,0 +1,41 @@
+"""What an attack found."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What each lane saw, round by round; NaN where a lane was not asked.
+
+    Lanes of a picture are numbered cheapest first: attack, then restart, then target.
+    """
+
+    loss: Tensor  # (N, lanes, rounds) float32, the first objective, or the margin where no gradient was asked
+    gradient: Tensor  # (N, lanes, rounds) float32, 2-norm of the first gradient
+    reached: Tensor  # (N, lanes, rounds) bool
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """The best point seen of each picture, as the engine judged it. One row a picture, in the order given.
+
+    A picture whose prediction was wrong before the attack comes back bit for bit, with size 0 and step 0.
+    """
+
+    x_adv: Tensor  # like x, inside the threat
+    success: Tensor  # (N,) bool: x_adv reaches the goal; for pictures that reach it from the start too
+    size: Tensor  # (N,) float64: of x_adv - x, in the threat's norm, measured at the end
+    queries: Tensor  # (N,) int64: points asked by the attack
+    forward: Tensor  # (N,) int64: forward passes, the look at the unchanged picture included
+    backward: Tensor  # (N,) int64: backward passes
+    step: Tensor  # (N,) int64: the question that found x_adv, counted from 1; 0 wrong from the start; -1 no success
+    lane: Tensor  # (N,) int64: the lane that found x_adv; -1 if none did
+    prediction: Tensor  # (N,) int64: of the unchanged picture
+    trace: Trace | None = None
+
+    @property
+    def start_wrong(self) -> Tensor:
+        """(N,) bool: misclassified before the attack."""
+        return self.step == 0

@@ -1,0 +1,427 @@
+"""Every attack in the table keeps every promise in this file, in every norm."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from holdfast.access import Access
+from holdfast.attacks import ATTACKS, FGSM, IFGSM, MIFGSM, PGD, Noise, build, run
+from holdfast.attacks.mifgsm import unit_1_norm
+from holdfast.errors import DataError, ModelError, OptionError
+from holdfast.losses import OBJECTIVES
+from holdfast.threats import L0, L1, L2, Linf
+from nets import linear, tiny_case
+
+ROWS = [
+    FGSM(),
+    IFGSM(steps=7),
+    MIFGSM(steps=7),
+    PGD(steps=8, step_size=0.25),
+    PGD(steps=8, step_size=0.25, restarts=3, loss="margin"),
+    PGD(steps=8, step_size=0.25, random_start=False, loss="dlr"),
+    PGD(steps=8, loss="logit_difference"),
+    Noise(tries=5),
+]
+GRADIENT_ROWS = [row for row in ROWS if row.access == Access.GRADIENT]
+ITERATED = [IFGSM(steps=10), MIFGSM(steps=10), *(PGD(steps=20, step_size=0.25, loss=loss) for loss in OBJECTIVES)]
+THREATS = [Linf(eps=0.15), L2(eps=0.5), L1(eps=1.0), L0(eps=3)]
+
+every_attack = pytest.mark.parametrize("attack", ROWS, ids=repr)
+every_threat = pytest.mark.parametrize("threat", THREATS, ids=lambda t: t.name)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return tiny_case()
+
+
+def state_of(model):
+    return [(m.training) for m in model.modules()], [(p.requires_grad, p.grad) for p in model.parameters()]
+
+
+def test_every_registered_attack_has_a_row():
+    assert {type(row) for row in ROWS} == set(ATTACKS.values())
+    assert all(ATTACKS[row.name] is type(row) for row in ROWS)
+
+
+@every_attack
+@every_threat
+def test_stays_inside(attack, threat, case):
+    found = run(attack, case.model, case.x, case.y, threat, seed=7)
+    assert (found.size <= threat.eps * (1 + 1e-9)).all()
+    assert found.x_adv.min() >= threat.low
+    assert found.x_adv.max() <= threat.high
+    torch.testing.assert_close(found.size, threat.size((found.x_adv - case.x).double()))
+
+
+@every_attack
+@every_threat
+def test_float32_stays_inside(attack, threat, case):
+    x, y = case.x.float(), case.y
+    found = run(attack, tiny_case(dtype=torch.float32).model, x, y, threat, seed=7)
+    assert found.x_adv.dtype == torch.float32
+    assert (found.size <= threat.eps * (1 + 1e-6) + 6e-8).all()
+
+
+@every_attack
+@every_threat
+def test_success_is_what_the_model_says(attack, threat, case):
+    found = run(attack, case.model, case.x, case.y, threat, seed=7)
+    case.model.eval()
+    wrong = case.model(found.x_adv).argmax(1) != case.y
+    case.model.train()
+    assert torch.equal(found.success, wrong)
+    assert torch.equal(found.success, found.step >= 0)
+
+
+@every_attack
+@every_threat
+def test_wrong_from_the_start_comes_back_untouched(attack, threat, case):
+    found = run(attack, case.model, case.x, case.y, threat)
+    wrong = found.start_wrong
+    assert wrong.nonzero().squeeze(1).tolist() == [3, 4]
+    assert torch.equal(found.x_adv[wrong], case.x[wrong])
+    assert found.success[wrong].all()
+    assert (found.size[wrong] == 0).all()
+    assert (found.queries[wrong] == 0).all()
+
+
+@every_attack
+@every_threat
+def test_split_does_not_matter(attack, threat, case):
+    whole, split = (run(attack, case.model, case.x, case.y, threat, seed=7, batch=b) for b in (64, 3))
+    assert torch.equal(whole.success, split.success)
+    if getattr(attack, "restarts", 1) == 1:
+        # Restarts of a picture may run side by side, and the first to succeed is kept: which one that is depends
+        # on the batch, whether one does not.
+        torch.testing.assert_close(whole.x_adv, split.x_adv)
+        assert torch.equal(whole.step, split.step)
+
+
+@every_attack
+@every_threat
+def test_order_does_not_matter(attack, threat, case):
+    order = torch.randperm(len(case.x), generator=torch.Generator().manual_seed(2))
+    place = torch.arange(len(case.x))
+    straight = run(attack, case.model, case.x, case.y, threat, seed=7, picture=place, batch=16)
+    mixed = run(attack, case.model, case.x[order], case.y[order], threat, seed=7, picture=place[order], batch=16)
+    assert torch.equal(mixed.success, straight.success[order])
+    if getattr(attack, "restarts", 1) == 1:
+        torch.testing.assert_close(mixed.x_adv, straight.x_adv[order])
+
+
+@every_attack
+@every_threat
+def test_same_seed_same_result_and_inputs_unchanged(attack, threat, case):
+    x, y = case.x.clone(), case.y.clone()
+    one, two = (run(attack, case.model, x, y, threat, seed=7) for _ in range(2))
+    assert torch.equal(one.x_adv, two.x_adv)
+    assert torch.equal(x, case.x)
+    assert torch.equal(y, case.y)
+
+
+@every_attack
+@every_threat
+def test_radius_zero_returns_the_same_bits(attack, threat, case):
+    found = run(attack, case.model, case.x, case.y, threat.with_eps(0.0))
+    assert torch.equal(found.x_adv, case.x)
+    assert torch.equal(found.success, found.start_wrong)
+
+
+@every_attack
+def test_radius_may_differ_from_picture_to_picture(attack, case):
+    eps = torch.linspace(0, 0.3, len(case.x), dtype=torch.float64)
+    found = run(attack, case.model, case.x, case.y, Linf(eps=eps), batch=7)
+    assert (found.size <= eps * (1 + 1e-9)).all()
+    alone = run(attack, case.model, case.x, case.y, Linf(eps=float(eps[20])), batch=7)
+    torch.testing.assert_close(found.x_adv[20], alone.x_adv[20])
+
+
+@every_attack
+def test_model_comes_back_as_found(attack, case):
+    model = case.model
+    model[2].eval()
+    model[1].weight.requires_grad_(False)
+    model[5].weight.grad = torch.ones_like(model[5].weight)
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    before = state_of(model)
+    try:
+        run(attack, model, case.x, case.y, Linf(eps=0.1))
+        assert state_of(model) == before
+        assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
+        assert torch.equal(model[5].weight.grad, torch.ones_like(model[5].weight))
+    finally:
+        model.train()
+        model[1].weight.requires_grad_(True)
+        model[5].weight.grad = None
+
+
+class Fails(nn.Module):
+    """Raises at its third call."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.calls = inner, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == 3:
+            raise RuntimeError("out of luck")
+        return self.inner(x)
+
+
+@every_attack
+def test_model_comes_back_after_an_error(attack, case):
+    model = Fails(case.model)
+    before = state_of(model)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run(attack, model, case.x, case.y, Linf(eps=0.001), batch=16)
+    assert state_of(model) == before
+
+
+def count_rows(model):
+    rows = {"forward": 0, "backward": 0}
+
+    def forward_hook(module, inputs, output):
+        rows["forward"] += len(output)
+        if output.requires_grad:
+            output.register_hook(lambda grad: rows.__setitem__("backward", rows["backward"] + len(grad)))
+
+    return rows, model.register_forward_hook(forward_hook)
+
+
+@every_attack
+@every_threat
+def test_passes_are_what_the_model_did(attack, threat, case):
+    rows, hook = count_rows(case.model)
+    found = run(attack, case.model, case.x, case.y, threat, batch=16)
+    hook.remove()
+    assert int(found.forward.sum()) == rows["forward"]
+    assert int(found.backward.sum()) == rows["backward"]
+    assert (found.backward > 0).any() == (attack.access == Access.GRADIENT)
+
+
+@every_attack
+def test_most_passes_a_picture_can_cost(attack, case):
+    found = run(attack, case.model, case.x, case.y, Linf(eps=1e-6))
+    lanes = getattr(attack, "restarts", 1)
+    assert int(found.forward.max()) == 1 + lanes * attack.rounds
+    gradients = attack.rounds - 1 if attack.access == Access.GRADIENT else 0
+    assert int(found.backward.max()) == lanes * gradients
+
+
+# Strength, against closed forms
+
+
+def exact_radius(kind, margin, slope):
+    """Margin over dual norm, where a linear model gives up, and the most that any pixel moves for it."""
+    if kind is Linf:
+        return margin / slope.sum(), margin / slope.sum()
+    if kind is L2:
+        length = slope.square().sum().sqrt()
+        return margin / length, margin / length * slope.max() / length
+    return margin / slope.max(), margin / slope.max()
+
+
+def separating(seed, kind):
+    """A linear two-class model, pictures that no pixel has to leave the box for, and their exact radii."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(1, 12, dtype=torch.float64, generator=generator)
+    weight = torch.cat([weight, -weight])
+    x = 0.5 + 0.02 * torch.randn(16, 1, 3, 4, dtype=torch.float64, generator=generator)
+    bias = -(weight @ x.flatten(1).mean(0))  # the boundary goes through the middle of the pictures
+    model = linear(weight, bias)
+    logits = model(x).detach()
+    radius, moved = exact_radius(kind, (logits[:, 0] - logits[:, 1]).abs(), (weight[0] - weight[1]).abs())
+    assert (moved < 0.3).all()
+    return model, x, logits.argmax(1), radius
+
+
+@pytest.mark.parametrize("attack", [FGSM(), *ITERATED], ids=repr)
+@pytest.mark.parametrize("kind", [Linf, L2], ids=lambda kind: kind.name)
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 1000))
+def test_linear_model_gives_up_at_its_margin_over_the_dual_norm(attack, kind, seed):
+    model, x, y, radius = separating(seed, kind)
+    assert not run(attack, model, x, y, kind(eps=0.99 * radius)).success.any()
+    assert run(attack, model, x, y, kind(eps=1.01 * radius)).success.all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 1000))
+def test_linear_model_gives_up_in_l1(seed):
+    model, x, y, radius = separating(seed, L1)
+    for attack in (FGSM(), PGD(random_start=False)):
+        assert not run(attack, model, x, y, L1(eps=0.99 * radius)).success.any()
+        assert run(attack, model, x, y, L1(eps=1.01 * radius)).success.all()
+
+
+def test_active_box():
+    """Pixels at the side of the box cannot help: the radius is that of the others."""
+    weight = torch.tensor([[1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]], dtype=torch.float64)
+    model = linear(weight)
+    x = torch.tensor([[[[0.0, 0.6, 0.1]]]], dtype=torch.float64)  # margin 1.0; the first pixel cannot fall
+    y = torch.tensor([0])
+    for attack in (FGSM(), *ITERATED):
+        # Only the second and third pixel move: 2 (0.6 - e) - 2 (0.1 + e) = 0 at e = 0.25.
+        assert not run(attack, model, x, y, Linf(eps=0.249)).success.any()
+        assert run(attack, model, x, y, Linf(eps=0.251)).success.all()
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=30, loss=loss) for loss in ("cross_entropy", "margin", "dlr")], ids=repr)
+@pytest.mark.parametrize("threat", THREATS[:3], ids=lambda t: t.name)
+def test_beats_noise(attack, threat, case):
+    """Not in L0: there gradient steps are not the way, and three free values of eighteen are much for noise."""
+    ours = run(attack, case.model, case.x, case.y, threat)
+    noise = run(Noise(tries=30), case.model, case.x, case.y, threat)
+    assert ours.success.sum() > noise.success.sum()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin", "logit_difference", "dlr"])
+def test_two_and_three_classes(classes, loss):
+    small = tiny_case(classes=classes)
+    found = run(PGD(steps=20, loss=loss), small.model, small.x, small.y, Linf(eps=0.3))
+    noise = run(Noise(tries=20), small.model, small.x, small.y, Linf(eps=0.3))
+    assert found.success.sum() >= noise.success.sum()
+    assert found.success.sum() > found.start_wrong.sum()
+
+
+# Targets
+
+
+@pytest.mark.parametrize("attack", GRADIENT_ROWS, ids=repr)
+def test_targeted_reaches_the_target(attack, case):
+    target = (case.y + 1) % 4
+    found = run(attack, case.model, case.x, case.y, Linf(eps=0.5), target=target)
+    case.model.eval()
+    labels = case.model(found.x_adv).argmax(1)
+    case.model.train()
+    assert torch.equal(found.success, labels == target)
+    right = ~found.start_wrong
+    assert found.success[right].sum() >= 3
+    assert torch.equal(found.x_adv[~right], case.x[~right])
+
+
+def test_target_equal_to_the_label_is_left_alone(case):
+    found = run(PGD(steps=3), case.model, case.x, case.y, Linf(eps=0.5), target=case.y.clone())
+    assert torch.equal(found.x_adv, case.x)
+    assert (found.queries == 0).all()
+
+
+# Each attack's own formula
+
+
+def test_fgsm_is_the_sign_step(case):
+    x = case.x[10:11].clone().requires_grad_()
+    case.model.eval()
+    loss = nn.functional.cross_entropy(case.model(x), case.y[10:11])
+    (gradient,) = torch.autograd.grad(loss, x)
+    case.model.train()
+    want = (x.detach() + 0.01 * gradient.sign()).clamp(0, 1)
+    found = run(FGSM(), case.model, case.x[10:11], case.y[10:11], Linf(eps=0.01), aim="highest_loss")
+    torch.testing.assert_close(found.x_adv, want)
+
+
+def test_ifgsm_walks_eps_over_steps(case):
+    """Against a plain loop, picture by picture, returning the best point seen."""
+    eps, steps = 0.05, 6
+    x, y = case.x[10:20], case.y[10:20]
+    case.model.eval()
+    x_adv, best, best_loss = x.clone(), x.clone(), torch.full((10,), -torch.inf, dtype=torch.float64)
+    for _ in range(steps + 1):
+        point = x_adv.detach().requires_grad_()
+        loss = nn.functional.cross_entropy(case.model(point), y, reduction="none")
+        (gradient,) = torch.autograd.grad(loss.sum(), point)
+        better = loss.detach() > best_loss
+        best[better], best_loss[better] = point.detach()[better], loss.detach()[better]
+        x_adv = torch.minimum(torch.maximum(point.detach() + eps / steps * gradient.sign(), x - eps), x + eps).clamp(
+            0, 1
+        )
+    case.model.train()
+    never_succeeds = run(IFGSM(steps=steps), case.model, x, y, Linf(eps=eps), aim="highest_loss")
+    still = ~never_succeeds.success
+    torch.testing.assert_close(never_succeeds.x_adv[still], best[still])
+    assert still.any()
+
+
+def test_momentum_survives_a_zero_gradient():
+    gradient = torch.tensor([[1.0, -3.0], [0.0, 0.0], [torch.inf, 1.0], [torch.nan, 1.0]])
+    want = torch.tensor([[0.25, -0.75], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    torch.testing.assert_close(unit_1_norm(gradient), want)
+
+
+def test_restarts_start_elsewhere(case):
+    found = run(PGD(steps=2, restarts=4), case.model, case.x, case.y, Linf(eps=0.01), trace=True)
+    first = found.trace.loss[~found.success, :, 0]
+    assert (first.sort(dim=1).values.diff(dim=1) > 0).float().mean() > 0.99
+
+
+# Wrong options
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: PGD(steps=0), r"PGD: steps=0; allowed: a whole number from 1 up"),
+        (lambda: PGD(steps=2.5), r"steps=2.5"),
+        (lambda: PGD(step_size=0.0), r"PGD: step_size=0.0; allowed: a finite number above 0"),
+        (lambda: PGD(step_size=float("nan")), r"step_size=nan"),
+        (lambda: PGD(restarts=-1), r"restarts=-1"),
+        (lambda: IFGSM(steps=-3), r"IFGSM: steps=-3"),
+        (lambda: MIFGSM(decay=-1.0), r"MIFGSM: decay=-1.0; allowed: a finite number, 0 or above"),
+        (lambda: Noise(tries=0), r"Noise: tries=0"),
+        (lambda: build("pdg"), r"unknown attack 'pdg'.*Did you mean 'pgd'"),
+        (lambda: build("pgd", {"step": "3"}), r"steps"),
+        (lambda: build("pgd", {"steps": "many"}), r"many"),
+    ],
+)
+def test_wrong_options_say_what_is_allowed(make, text):
+    with pytest.raises(OptionError, match=text):
+        make()
+
+
+def test_built_from_text():
+    assert build("pgd", {"steps": "7", "step_size": "1/4", "random_start": "false"}) == PGD(
+        steps=7, step_size=0.25, random_start=False
+    )
+    assert repr(PGD()).startswith("PGD(steps=40, step_size=0.1")
+    assert all(field.metadata.get("help") for attack in ATTACKS.values() for field in fields(attack))
+
+
+# Pictures that cannot be attacked
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (
+            {"x": torch.zeros(0, 2, 3, 3, dtype=torch.float64), "y": torch.zeros(0, dtype=torch.int64)},
+            DataError,
+            "no pictures",
+        ),
+        ({"x": torch.full((40, 2, 3, 3), 255.0, dtype=torch.float64)}, DataError, "Divide 0-255 pictures by 255"),
+        ({"x": torch.full((40, 2, 3, 3), torch.nan, dtype=torch.float64)}, DataError, "without NaN"),
+        ({"x": torch.zeros(40, 2, 3, 3, dtype=torch.uint8)}, DataError, "uint8"),
+        ({"y": torch.zeros(40)}, DataError, "int64 labels"),
+        ({"y": torch.full((40,), 9)}, DataError, "labels run from 9 to 9; allowed: 0 to 3"),
+        ({"y": torch.full((40,), -1)}, DataError, "labels run from -1"),
+        ({"target": torch.full((40,), 4)}, DataError, "targets run from 4"),
+        ({"target": torch.tensor([1])}, DataError, "target is"),
+        ({"picture": torch.tensor([1])}, DataError, "picture is"),
+        ({"batch": 0}, OptionError, "batch=0"),
+        ({"model": lambda x: x}, ModelError, "allowed: a float tensor"),
+        ({"model": lambda x: x.flatten(1).argmax(1)}, ModelError, "answered"),
+        ({"model": lambda x: x.flatten(1)[:, :4] * torch.nan}, ModelError, "40 of 40 unchanged pictures with NaN"),
+        ({"model": lambda x: x.flatten(1)[:, :4].long()}, ModelError, "floating-point logits"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(change, error, text, case):
+    given = {"model": case.model, "x": case.x, "y": case.y, "threat": Linf(eps=0.1), **change}
+    with pytest.raises(error, match=text) as caught:
+        run(PGD(steps=2), given.pop("model"), given.pop("x"), given.pop("y"), given.pop("threat"), **given)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,45 @@
+"""On a CUDA device: the same noise to the bit, the same verdicts, and few waits."""
+
+import pytest
+import torch
+
+from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise, run
+from holdfast.draws import Draws
+from holdfast.threats import L1, L2, Linf
+from nets import small_net, tiny_case
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize("method", ["uniform", "normal", "exponential"])
+def test_noise_has_the_same_bits(method):
+    picture = torch.arange(7)
+    like = torch.zeros(7, 3, 5, 5)
+    here = getattr(Draws(3, picture), method)(like)
+    there = getattr(Draws(3, picture.cuda()), method)(like.cuda())
+    assert torch.equal(here, there.cpu())
+
+
+@pytest.mark.parametrize("threat", [Linf(eps=0.15), L2(eps=0.5), L1(eps=1.0)], ids=lambda t: t.name)
+@pytest.mark.parametrize("attack", [FGSM(), IFGSM(), MIFGSM(), PGD(steps=10), Noise()], ids=repr)
+def test_same_verdicts_as_on_the_cpu(attack, threat):
+    case = tiny_case()
+    here = run(attack, case.model, case.x, case.y, threat, seed=7)
+    model = small_net().cuda()
+    model.load_state_dict(case.model.state_dict())
+    there = run(attack, model, case.x, case.y, threat, seed=7)
+    assert there.x_adv.device.type == "cpu"
+    assert torch.equal(here.success, there.success)
+    torch.testing.assert_close(here.size, there.size, atol=1e-6, rtol=1e-5)
+
+
+def test_rounds_do_not_wait_for_the_device():
+    case = tiny_case()
+    model = case.model.cuda()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with pytest.warns(UserWarning, match="synchroniz") as waits:
+            run(PGD(steps=40), model, case.x, case.y, Linf(eps=1e-6), aim="highest_loss")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(waits) < 40
