@@ -52,18 +52,24 @@ def pytest_runtest_makereport(item, call):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"HOLDFAST_REQUIRE={','.join(sorted(required))}, but {reason}"
-    elif report.when == "call":
-        have_run.update(required)
     return report
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" and not report.skipped:
+        have_run.update(REQUIRED & report.keywords.keys())
 
 
 def missing(config: pytest.Config) -> list[str]:
     """Required markers of which no test has run: a module that was skipped whole leaves no report of its own.
 
-    Asked of whole runs only; who names some tests has chosen what to leave out.
+    Asked of whole runs only; who names some tests has chosen what to leave out. Where several processes share the
+    tests, asked of the one that hears of all of them.
     """
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
-    return sorted(REQUIRED - have_run) if whole and not config.option.collectonly else []
+    chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword
+    if chosen or config.option.collectonly or hasattr(config, "workerinput"):
+        return []
+    return sorted(REQUIRED - have_run)
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -110,8 +110,8 @@ def test_home_of_a_model():
 
 
 def test_budget_options():
-    with pytest.raises(OptionError, match="Budget: forward=-1; allowed: 0, 1, 2"):
-        Budget(forward=-1)
+    with pytest.raises(OptionError, match="Budget: forward=0; allowed: 1, 2"):
+        Budget(forward=0)
 
 
 def test_dropping_lanes_of_a_ragged_answer():

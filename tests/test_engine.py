@@ -63,6 +63,18 @@ def test_first_success_is_kept_and_ends_the_picture():
     assert found.forward.tolist() == [3]
 
 
+def test_the_highest_loss_is_wanted_of_misclassified_pictures_too():
+    x, y = pixel(0.9), torch.tensor([0])
+    walk = Walk(offsets=(0.02, 0.04))
+    first = run(walk, RAMP, x, y, Linf(eps=0.1))
+    assert torch.equal(first.x_adv, x)
+    assert (first.step.item(), first.queries.item()) == (0, 0)
+    found = run(walk, RAMP, x, y, Linf(eps=0.1), aim="highest_loss")
+    torch.testing.assert_close(found.x_adv, x + 0.04, atol=1e-6, rtol=0)
+    assert found.start_wrong.item()
+    assert (found.success.item(), found.queries.item()) == (True, 2)
+
+
 def test_highest_loss_goes_on_after_a_success():
     walk = Walk(offsets=(0.2, 0.45, 0.1, 0.6))
     found = run(walk, RAMP, pixel(0.1), torch.tensor([0]), Linf(eps=0.7), aim="highest_loss")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from holdfast.errors import OptionError
@@ -216,6 +217,18 @@ def test_stages_halve_the_picture(name, sides):
         stage.register_forward_hook(lambda _m, _i, out: found.append(out.shape[-1]))
     network(torch.rand(1, 3, 32, 32, device="meta"))
     assert found == sides
+
+
+def test_cnn_and_mlp_are_their_formulas():
+    x = torch.rand(2, 1, 8, 8)
+    net = build("cnn", shape=(1, 8, 8), classes=10, seed=0)
+    hidden = F.conv2d(x, net.conv1.weight, net.conv1.bias, stride=2, padding=1).relu()
+    hidden = F.conv2d(hidden, net.conv2.weight, net.conv2.bias, stride=2, padding=1).relu()
+    hidden = (hidden.flatten(1) @ net.linear1.weight.T + net.linear1.bias).relu()
+    torch.testing.assert_close(net(x), hidden @ net.linear.weight.T + net.linear.bias)
+    net = build("mlp", shape=(1, 8, 8), classes=10, seed=0)
+    hidden = (x.flatten(1) @ net.linear1.weight.T + net.linear1.bias).relu()
+    torch.testing.assert_close(net(x), hidden @ net.linear.weight.T + net.linear.bias)
 
 
 def test_cnn_width_scales_every_layer():

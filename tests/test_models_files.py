@@ -257,10 +257,11 @@ def test_hash_tells_names_shapes_and_values_apart():
         return weights_sha256(module)
 
     ones = torch.ones(4)
-    assert holding(a=ones) != holding(b=ones) != holding(a=ones.view(2, 2))
+    assert holding(a=ones) != holding(b=ones)
+    assert holding(a=ones) != holding(a=ones.view(2, 2))
     assert holding(a=ones, b=ones * 0) != holding(a=ones * 0, b=ones)
     assert holding(a=torch.ones(2), b=torch.zeros(0)) != holding(a=torch.ones(2))
-    assert holding(a=torch.ones(2, dtype=torch.bfloat16)) != holding(a=torch.ones(2, dtype=torch.float16))
+    assert holding(a=torch.zeros(2)) != holding(a=torch.zeros(2, dtype=torch.int32))  # equal bytes
     assert holding(b=ones, a=ones) == holding(a=ones, b=ones)
     assert holding(a=torch.tensor(True)) != holding(a=torch.tensor(False))
 
@@ -662,8 +663,8 @@ def test_a_module_that_returns_a_tuple():
 
 
 def test_the_check_gives_modes_and_statistics_back():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10), nn.Dropout(0.5)).train()
-    model[2].eval()  # frozen on purpose
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10), nn.BatchNorm1d(10)).train()
+    model[2].eval()  # frozen on purpose; the other would move its statistics
     before = weights_sha256(model)
     check_answer(model, (1, 8, 8), 10, "mine")
     assert [module.training for module in model] == [True, True, False, True]

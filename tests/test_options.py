@@ -62,6 +62,7 @@ READS = [
     ("target", None, None),
     ("order", "2", 2),
     ("order", 1, 1),
+    ("order", True, True),
     ("radius", "1/4", 0.25),
 ]
 

@@ -15,6 +15,7 @@ from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.lanes import take
 from holdfast.threats import L0, L1, L2, THREATS, Linf, build
+from holdfast.threats.l2 import _scale
 
 few = settings(deadline=None, max_examples=25)
 # Name and, for d values in a box of width 1, a radius that neither pins nor frees everything.
@@ -268,6 +269,28 @@ def test_l2_falls_short_by_no_more_than_it_says():
         z = threat.project(v, x)
         short = threat.eps**2 - z.square().sum().item()
         assert -1e-12 <= short <= threat.eps * v.norm().item() / 2**8
+
+
+@pytest.mark.parametrize("step", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("power", [1, 5])
+def test_l2_settles_on_pictures(step, power):
+    """Half the values on a side of the box, even and very uneven moves: the whole radius is used."""
+    x, v = case(9, 40, 784)
+    threat = L2(eps=2.0)
+    inside = threat.project(v, x)
+    z = threat.project(inside + step * threat.eps * threat.steepest((v - x) ** power), x)
+    np.testing.assert_allclose(length("l2", z - x), 2.0, rtol=1e-9)
+
+
+def test_l2_does_not_fall_back_when_rounding_meets_a_flat_slope():
+    """Values that fill the radius once they reach the box, and others that hardly move: a gap below 0 is rounding."""
+    rng = np.random.default_rng(0)
+    room = torch.tensor(rng.uniform(0.2, 1.0, (2000, 30)), dtype=torch.float32)
+    move = torch.cat([2 * room, torch.full_like(room, 1e-4)], 1).square()
+    room = torch.cat([room, torch.full_like(room, 0.5)], 1).square()
+    target = room[:, :30].sum(1, keepdim=True)
+    reached = torch.minimum(_scale(move, room, target) * move, room).sum(1, keepdim=True)
+    torch.testing.assert_close(reached, target, rtol=1e-5, atol=0)
 
 
 @every

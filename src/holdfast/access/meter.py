@@ -16,10 +16,12 @@ class Budget:
     backward: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("forward", "backward"):
+        for name, least in (("forward", 1), ("backward", 0)):
             value = getattr(self, name)
-            if value is not None and value < 0:
-                raise OptionError(f"Budget: {name}={value!r}; allowed: 0, 1, 2, ... passes, or None for no limit.")
+            if value is not None and value < least:
+                raise OptionError(
+                    f"Budget: {name}={value!r}; allowed: {least}, {least + 1}, ... passes, or None for no limit."
+                )
 
 
 class Meter:

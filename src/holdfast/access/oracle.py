@@ -24,6 +24,11 @@ class Part:
     objectives: tuple[Objective, ...] = ()
     classes: Tensor | None = None  # (P, M) int64
 
+    def taken(self, points: Tensor) -> "Part":
+        """Some of the points, by index; the objectives are not lanes and stay whole."""
+        rows = take((self.points, self.picture, self.goal, self.classes), points)
+        return Part(*rows[:3], self.objectives, rows[3])
+
 
 class Oracle:
     """Answers parts in batches of at most `batch` points and counts every pass on `meter`.
@@ -34,6 +39,7 @@ class Oracle:
 
     def __init__(self, model: Model, batch: int, meter: Meter) -> None:
         self.model, self.batch, self.meter = model, batch, meter
+        self._nothing = torch.empty(0)  # the logits of no points, once the model has answered
 
     def scores(self, part: Part) -> Tensor:
         """Logits (P, K) without a gradient: one forward pass a point."""
@@ -41,7 +47,10 @@ class Oracle:
             return torch.cat([self._forward(piece) for piece in self._pieces(part)])
 
     def gradients(self, parts: Sequence[Part]) -> list[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        """For each part its logits, losses and gradients: one forward pass a point, one backward an objective."""
+        """For each part its logits, losses and gradients: one forward pass a point, one backward an objective.
+
+        All parts must have equally many objectives.
+        """
         if sum(len(part.points) for part in parts) <= self.batch:
             return self._gradients(parts)
         found = []
@@ -59,17 +68,20 @@ class Oracle:
             yield part
             return
         for start in range(0, len(part.points), self.batch):
-            yield take(
-                part,
-                torch.arange(start, min(start + self.batch, len(part.points)), device=part.points.device),
-            )
+            end = min(start + self.batch, len(part.points))
+            yield part.taken(torch.arange(start, end, device=part.points.device))
 
-    def _forward(self, part: Part, backward: int = 0) -> Tensor:
-        self.meter.count(part.picture, backward)
-        return checked(self.model(part.points), len(part.points))
+    def _forward(self, part: Part) -> Tensor:
+        if not len(part.points):
+            return self._nothing  # many a model cannot take an empty batch
+        self.meter.count(part.picture)
+        # A copy, for a model that works in place: without a gradient nothing else would keep it off the points.
+        logits = checked(self.model(part.points.clone()), len(part.points))
+        self._nothing = logits[:0]
+        return logits
 
     def _gradients(self, parts: Sequence[Part]) -> list[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        passes = max(len(part.objectives) for part in parts)
+        (passes,) = {len(part.objectives) for part in parts}
         for part in parts:
             self.meter.count(part.picture, passes)
         points = torch.cat([part.points for part in parts]) if len(parts) > 1 else parts[0].points
@@ -80,14 +92,14 @@ class Oracle:
             rows = torch.split(logits, sizes)
             losses = [tuple(f(z, part.goal) for f in part.objectives) for z, part in zip(rows, parts, strict=True)]
             # Pictures do not mix in evaluation mode, so the gradient of the sum holds each picture's own.
-            totals = [sum_of([loss[k] for loss in losses if k < len(loss)]) for k in range(passes)]
+            totals = [sum_of([loss[k] for loss in losses]) for k in range(passes)]
         found = [gradient(total, points, retain=k + 1 < passes) for k, total in enumerate(totals)]
         gradients = [torch.split(one, sizes) for one in found]
         return [
             (
                 rows[i].detach(),
                 tuple(v.detach() for v in losses[i]),
-                tuple(g[i] for g in gradients[: len(losses[i])]),
+                tuple(g[i] for g in gradients),
             )
             for i in range(len(parts))
         ]

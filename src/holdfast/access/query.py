@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.errors import OptionError
+
 Objective = Callable[[Tensor, Any], Tensor]
 """(logits (P, K), goal of each point) -> (P,), growing as the goal comes nearer."""
 
@@ -16,7 +18,8 @@ class Query:
     """One round of questions of some lanes.
 
     `points` is (P, C, H, W). With `lane` None, P is the number of lanes and point i belongs to lane i; else `lane`
-    (P,) int64 names the lane of each point, in any number and order, so that a lane may ask several at once.
+    (P,) int64 names the lane of each point, in any number and order, so that a lane may ask several at once, or none.
+    Answers keep the order of the points.
     `gradient_of`: the objectives to differentiate, one gradient each; empty asks for no gradient.
     `towards`: the goal the objectives are taken for, one row a point; None takes the lane's own. It steers the
     gradient only: whether a point counts is always judged by the lane's own goal.
@@ -30,6 +33,13 @@ class Query:
     classes: Tensor | None = None
     lane: Tensor | None = None
     over: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and self.objectives:
+            raise OptionError(
+                "Query: gradient_of and classes are both given; allowed: one of them. Ask in two rounds, or take the "
+                "gradient of the loss from the jacobian."
+            )
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

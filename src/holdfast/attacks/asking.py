@@ -10,12 +10,13 @@ from holdfast.lanes import take
 
 
 def ask(oracle: Oracle, groups: Sequence[Group]) -> list[Answer]:
-    """The full answers to the questions of all groups; those that want gradients share their batches."""
+    """The full answers to the questions of all groups; those that want as many gradients share their batches."""
     parts = [group.part() for group in groups]
     found: dict[int, Answer] = {}
-    wanting = [i for i, part in enumerate(parts) if part.objectives]
-    if wanting:
-        for i, (logits, losses, gradients) in zip(wanting, oracle.gradients([parts[i] for i in wanting]), strict=True):
+    # Together only with as many objectives, lest one attack pay for another's backward passes.
+    for count in sorted({len(part.objectives) for part in parts} - {0}):
+        asking = [i for i, part in enumerate(parts) if len(part.objectives) == count]
+        for i, (logits, losses, gradients) in zip(asking, oracle.gradients([parts[i] for i in asking]), strict=True):
             found[i] = Gradient(**vars(judged(groups[i], logits)), losses=losses, gradients=gradients)
     for i, part in enumerate(parts):
         if part.classes is not None:
@@ -50,11 +51,11 @@ def restricted(answer: Answer, access: Access) -> Answer:
     return answer
 
 
-def affordable(meter: Meter, budget: Budget, groups: Sequence[Group]) -> list[torch.Tensor]:
+def affordable(meter: Meter, budget: Budget, groups: Sequence[Group], look_only: bool) -> list[torch.Tensor]:
     """For each group (L,) bool: lanes whose picture can pay for this question and those of its earlier lanes."""
     picture = torch.cat([group.picture for group in groups])
     points = torch.cat([group.points_asked() for group in groups])
-    backward = torch.cat([torch.full_like(g.picture, len(g.query.objectives) + g.classes_asked()) for g in groups])
+    backward = torch.cat([torch.full_like(g.picture, 0 if look_only else g.backward_passes()) for g in groups])
     order = picture.argsort(stable=True)
     forward = running_total(picture[order], points[order])
     back = running_total(picture[order], (points * backward)[order])

@@ -1,11 +1,12 @@
 """What an attack is: a frozen record of options that asks questions and never touches the model."""
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
 from holdfast.access import Access, Query
 from holdfast.attacks.case import Case
+from holdfast.errors import OptionError
 from holdfast.losses import Goal
 
 
@@ -13,8 +14,9 @@ from holdfast.losses import Goal
 class Attack(Protocol):
     """The interface of all attacks.
 
-    State is any tree of tensors with the lane axis first (`holdfast.lanes`); it is the attack's only memory. The
-    engine drops, refills and merges lanes between any two steps, so a lane's state must not depend on other lanes.
+    State is any tree of tensors with the lane axis first (`holdfast.lanes`), built alike by `start` and `step`; it is
+    the attack's only memory. The engine drops, refills and merges lanes between any two steps, so a lane's state must
+    not depend on other lanes. Points that were asked about must not be changed in place.
     """
 
     access: ClassVar[Access]  # the most it may learn from an answer
@@ -45,7 +47,14 @@ def targets(attack: Attack, logits: Tensor, goal: Goal) -> Tensor | None:
     It sees the logits (N, K) of the unchanged pictures, which the engine has anyway.
     """
     choose = getattr(attack, "targets", None)
-    return None if choose is None else choose(logits, goal)
+    if choose is None:
+        return None
+    if attack.access < Access.SCORES:
+        raise OptionError(
+            f"{attack.name} chooses targets by the logits but declares access to {attack.access.name.lower()}; "
+            "allowed: scores or more. Raise its `access`, or leave `targets` out."
+        )
+    return cast(Tensor, choose(logits, goal))
 
 
 def wanders(attack: Attack) -> bool:

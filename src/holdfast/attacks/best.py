@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from holdfast.lanes import choose
+from holdfast.lanes import choose, take
 
 Aim = Literal["first_success", "highest_loss", "smallest"]
 """What is best, and what ends a picture: its first success; nothing, the highest loss being wanted; nothing, the
@@ -52,7 +52,7 @@ def nothing_yet(x: Tensor, aim: Aim) -> Best:
 
 
 def is_better(new: Merit, old: Merit, aim: Aim) -> Tensor:
-    """(L,) bool: where `new` replaces `old`. A NaN loss never does unless the goal is reached there."""
+    """(L,) bool: where `new` replaces `old`."""
     higher = new.loss > old.loss
     if aim == "first_success":
         return ~old.reached & (new.reached | higher)
@@ -76,21 +76,25 @@ def overwritten(target: Tensor, lanes: Tensor, source: Tensor) -> Tensor:
     return target.index_copy_(0, rows, source[rows]) if len(rows) else target
 
 
-def best_point_of_lane(points: Merit, lane: Tensor, lanes: int, aim: Aim) -> Tensor:
-    """(lanes,) int64: the number of the best point of each lane, when lanes ask several, each at least one.
+def best_point_of_lane(points: Merit, lane: Tensor, lanes: int, aim: Aim) -> tuple[Tensor, Merit]:
+    """The number of the best point of each lane, (lanes,) int64, and its merit, when lanes ask several or none.
 
-    Ties go to the point asked first.
+    Ties go to the point asked first. A lane that asked nothing gets any point, with the merit of having seen none.
     """
-    worth = points.loss.nan_to_num(-torch.inf)
-    if aim == "smallest" and points.size is not None:
-        # Every success is worth more than any other point, and the smaller the more.
-        won = torch.where(points.reached, points.size.neg().to(worth), -torch.inf)
-        any_won = torch.zeros(lanes, device=lane.device).scatter_reduce(0, lane, points.reached.float(), "amax")
-        worth = torch.where(any_won[lane] > 0, won, worth)
-    else:
+    worth = points.loss
+    if aim == "first_success":
         worth = torch.where(points.reached, torch.inf, worth)
+    elif aim == "smallest" and points.size is not None:
+        worth = torch.where(points.reached, -points.size.to(worth), worth)
+    won = torch.zeros(lanes, device=lane.device).scatter_reduce(0, lane, points.reached.float(), "amax") > 0
+    in_question = points.reached | ~won[lane]
+    worth = torch.where(in_question, worth, -torch.inf)
     top = torch.full((lanes,), -torch.inf, dtype=worth.dtype, device=lane.device)
     top = top.scatter_reduce(0, lane, worth, "amax")
     place = torch.arange(len(lane), device=lane.device)
-    place = torch.where(worth == top[lane], place, len(lane))
-    return torch.full_like(top, len(lane), dtype=torch.int64).scatter_reduce(0, lane, place, "amin")
+    place = torch.where((worth == top[lane]) & in_question, place, len(lane))
+    first = torch.full_like(top, len(lane), dtype=torch.int64).scatter_reduce(0, lane, place, "amin")
+    asked = first < len(lane)
+    first = first.clamp_max(len(lane) - 1)
+    merit = take(points, first)
+    return first, replace(merit, reached=merit.reached & asked, loss=torch.where(asked, merit.loss, -torch.inf))

@@ -45,13 +45,13 @@ class Case:
 
     def sample(self) -> Tensor:
         """A random point inside the threat."""
-        return self.threat.sample(self.x, self.draws)
+        return self.threat.sample(self.x, self.draws, self.limits)
 
-    def ascend(self, x_adv: Tensor, direction: Tensor, share: float) -> Tensor:
-        """`x_adv` moved along `direction` by `share` of the radius, then projected."""
-        eps = self.threat.eps
-        if isinstance(eps, Tensor):
-            moved = x_adv + direction * (share * eps).view(-1, *[1] * (x_adv.ndim - 1)).to(x_adv)
+    def ascend(self, x_adv: Tensor, direction: Tensor, share: float | Tensor) -> Tensor:
+        """`x_adv` moved along `direction` by `share` (one, or (L,)) of the radius, then projected."""
+        length = share * self.threat.eps
+        if isinstance(length, Tensor):
+            moved = x_adv + direction * length.view(-1, *[1] * (x_adv.ndim - 1)).to(x_adv)
         else:
-            moved = torch.add(x_adv, direction, alpha=share * eps)
+            moved = torch.add(x_adv, direction, alpha=length)
         return self.project(moved)

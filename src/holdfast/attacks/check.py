@@ -1,8 +1,11 @@
 """What is checked once, where pictures enter."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from holdfast.attacks.attack import Attack
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import Goal
 from holdfast.threats import Threat
@@ -24,6 +27,10 @@ def check_pictures(x: Tensor, y: Tensor, threat: Threat, batch: int) -> None:
         raise DataError(
             f"x lies in [{low:g}, {high:g}]; allowed: the threat's box [{threat.low:g}, {threat.high:g}], without NaN. "
             "Divide 0-255 pictures by 255, or state their box: low=..., high=... in the threat."
+        )
+    if isinstance(threat.eps, Tensor) and len(threat.eps) != len(x):
+        raise OptionError(
+            f"{threat.name}: {len(threat.eps)} radii for {len(x)} pictures; allowed: one radius, or one a picture."
         )
     if batch < 1:
         raise OptionError(f"batch={batch!r}; allowed: 1, 2, 3, ... pictures a call. 256 suits most machines.")
@@ -69,3 +76,11 @@ def check_target(target: Tensor | None, x: Tensor, device: torch.device) -> Tens
             "Pass one class a picture, e.g. torch.full_like(y, 3)."
         )
     return target.to(device)
+
+
+def check_attacks(attack: Attack | Sequence[Attack]) -> list[Attack]:
+    """The attacks as a list, if there is any."""
+    attacks = list(attack) if isinstance(attack, Sequence) else [attack]
+    if not attacks:
+        raise OptionError("no attack was given; allowed: one, or several in a list. For example PGD().")
+    return attacks

@@ -14,13 +14,13 @@ from holdfast.attacks.asking import affordable, ask, look, restricted
 from holdfast.attacks.attack import Attack, wanders
 from holdfast.attacks.best import Aim, Best, Merit, best_point_of_lane, keep_better, nothing_yet
 from holdfast.attacks.case import Case
-from holdfast.attacks.check import check_answer, check_pictures, check_place, check_target
+from holdfast.attacks.check import check_answer, check_attacks, check_pictures, check_place, check_target
 from holdfast.attacks.group import Group, merged
 from holdfast.attacks.queue import Plan, Queue, plans
-from holdfast.attacks.record import Record, within
+from holdfast.attacks.record import Record, inside_box, within
 from holdfast.attacks.result import AttackResult
 from holdfast.draws import Draws
-from holdfast.lanes import take
+from holdfast.lanes import map_lanes, take
 from holdfast.losses import Goal, objectives
 from holdfast.threats import Threat
 
@@ -42,6 +42,7 @@ def run(
     seed: int = 0,
     batch: int = 256,
     target: Tensor | None = None,
+    confidence: float = 0.0,
     picture: Tensor | None = None,
     aim: Aim = "first_success",
     budget: Budget | None = None,
@@ -53,22 +54,26 @@ def run(
     Args: `attack` one attack or several, cheapest first; `model` pictures (N, C, H, W) to logits (N, K); `x` float
     (N, C, H, W) inside the threat's box; `y` (N,) int64 true classes; `threat` with one radius or one a picture;
     `seed` of the noise; `batch` the most pictures in a call of the model; `target` (N,) int64 classes to be reached,
-    None for any wrong one; `picture` (N,) int64 place of each picture in its full set, which keys its noise (default
-    0, 1, ...); `aim` what is best and when to stop; `budget` per picture; `trace` keeps what every lane saw.
+    None for any wrong one; `confidence` by how many logit units the class reached must lead; `picture` (N,) int64
+    place of each picture in its full set, which keys its noise (default 0, 1, ...); `aim` what is best and when to
+    stop; `budget` per picture; `trace` keeps what every lane saw.
 
-    A picture that is misclassified from the start is returned untouched, as is one whose target is its own class.
+    A picture that is misclassified from the start is returned untouched, unless the highest loss is wanted, as is
+    one whose target is its own class.
     The model is used in evaluation mode without parameter gradients and given back as found, also after an error.
 
     Raises: `ModelError` when the model answers with a wrong shape, or not finitely on unchanged pictures; `DataError`
     for pictures or labels that cannot be attacked; `OptionError` for a wrong option.
     Cost: one forward pass a picture, then what the attack asks for until the picture is done.
     """
+    x = x.detach()
     check_pictures(x, y, threat, batch)
+    attacks = check_attacks(attack)
     there = home(model, x)
-    goal = Goal(y.to(there), check_target(target, x, there))
+    goal = Goal(y.to(there), check_target(target, x, there), confidence)
+    threat = map_lanes(lambda tensor: tensor.to(there), threat)
     place = check_place(picture, x).to(there)
-    attacks = list(attack) if isinstance(attack, Sequence) else [attack]
-    record = Record(x.detach().to(there), aim)
+    record = Record(x.to(there), aim)
     meter = Meter(len(x), there)
     with borrow(model) as lent, torch.no_grad():
         engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget)
@@ -95,7 +100,8 @@ class Engine:
         everything = torch.arange(len(place), device=place.device)
         self.logits = check_answer(oracle.scores(Part(record.x, everything)), goal)
         wrong = self.logits.argmax(1) != goal.y
-        record.start(wrong, wrong if goal.target is None else wrong | (goal.target == goal.y))
+        own = torch.zeros_like(wrong) if goal.target is None else goal.target == goal.y
+        record.start(wrong, own if record.aim == "highest_loss" else own | wrong)
         self.plans = plans(attacks, self.logits, goal)
         self.queue = Queue(self.plans, everything[~record.closed])
         self.groups: list[Group] = []  # one an attack
@@ -109,7 +115,8 @@ class Engine:
         while self.refill():
             if self.groups:
                 for _ in range(self.until_look() - 1):
-                    self.round(host_looks=False)
+                    if not self.adaptive():
+                        self.round(host_looks=False)
                 self.round(host_looks=True)
             if not self.groups or sum(map(len, self.looks)) >= self.oracle.batch // 4:
                 self.flush()
@@ -131,19 +138,25 @@ class Engine:
         """Whether the next plan is to wait, since the pictures under way may do without it.
 
         A quarter of a batch costs little more a picture than a whole one; a lane that its picture's other lane makes
-        needless costs all its passes.
+        needless costs all its passes. Under a budget lanes run one after another, or the batch would decide how far
+        each of them gets.
         """
-        return self.queue.between_plans and busy >= max(1, self.oracle.batch // 4)
+        if not self.queue.between_plans:
+            return False
+        if self.budget is not None:
+            return bool(busy or self.looks)
+        return self.record.aim == "first_success" and busy >= max(1, self.oracle.batch // 4)
 
     def begin(self, plan: Plan, rows: Tensor) -> Group:
         """New lanes with their first question."""
         attack = self.attacks[plan.attack]
+        namesakes = sum(other.name == attack.name for other in self.attacks[: plan.attack])
         x, threat, goal = self.record.x[rows], take(self.threat, rows), take(self.goal, rows)
         target = None if plan.target is None else plan.target[rows]
         draws = Draws(
             self.seed,
             self.place[rows],
-            attack=zlib.crc32(attack.name.encode()),
+            attack=zlib.crc32(attack.name.encode()) + namesakes,
             restart=torch.full_like(rows, plan.restart),
             target=target,
         )
@@ -159,32 +172,36 @@ class Engine:
             self.looks.append(group.kept(final))
             group = group.kept(~final)
         if len(group):
-            same = [g for g in self.groups if g.attack is group.attack]
-            others = [g for g in self.groups if g.attack is not group.attack]
-            self.groups = [*others, merged([*same, group])]
+            same = [g for g in self.groups if g.joins(group)]
+            self.groups = [g for g in self.groups if not g.joins(group)] + [merged([*same, group])]
 
     def until_look(self) -> int:
         """Rounds until the host must look at the lanes, as some may be won or come to their last question."""
-        if self.budget is not None or any(group.query.over is not None for group in self.groups):
+        if self.adaptive():
             return 1
         left = min(group.attack.rounds - 1 - int(group.case.round.max()) for group in self.groups)
         if self.record.aim == "first_success":
             left = min(left, ROUNDS_BETWEEN_LOOKS.get(self.place.device.type, 1))
         return left
 
+    def adaptive(self) -> bool:
+        """Whether any round may be some lane's last."""
+        return self.budget is not None or any(group.query.over is not None for group in self.groups)
+
     def round(self, host_looks: bool) -> None:
         """Ask all lanes under way once, drop those that are done if the host looks, step the others."""
         groups, self.groups = self.affordable(self.groups), []
-        for group, answer in zip(groups, ask(self.oracle, groups), strict=True):
-            group = replace(group, best=self.note(group, answer))
+        answers = ask(self.oracle, groups)
+        groups = [replace(group, best=self.note(group, answer)) for group, answer in zip(groups, answers, strict=True)]
+        if host_looks and self.record.aim == "first_success":
+            for group in groups:
+                self.leave(group.kept(group.best.merit.reached))
+        for group, answer in zip(groups, answers, strict=True):
             if host_looks:
-                open_ = self.still_open(group)
-                if not bool(open_.all()):
-                    self.leave(group.kept(~open_))
-                    group, answer = group.kept(open_), keep_lanes(answer, open_)
+                group, answer = self.still_open(group, answer)
             if len(group):
                 group = group.stepped(restricted(answer, group.attack.access))
-                if host_looks:
+                if host_looks or group.query.over is not None:
                     self.enter(group)
                 else:
                     self.groups.append(group)
@@ -192,24 +209,25 @@ class Engine:
     def flush(self) -> None:
         """Look at the last points of lanes that are otherwise done."""
         looks = [group.kept(~self.record.closed[group.picture]) for group in self.looks]
-        looks, self.looks = self.affordable([group for group in looks if len(group)]), []
+        looks, self.looks = self.affordable([group for group in looks if len(group)], look_only=True), []
         for group, answer in zip(looks, look(self.oracle, looks), strict=True):
             self.leave(replace(group, best=self.note(group, answer)))
 
-    def still_open(self, group: Group) -> Tensor:
-        """(L,) bool: lanes that go on."""
+    def still_open(self, group: Group, answer: Answer) -> tuple[Group, Answer]:
+        """The lanes whose pictures are still open, and their answers."""
         closed = self.record.closed[group.picture]
-        return ~(closed | group.best.merit.reached) if self.record.aim == "first_success" else ~closed
+        return (group.kept(~closed), keep_lanes(answer, ~closed)) if bool(closed.any()) else (group, answer)
 
     def leave(self, group: Group) -> None:
         """Lanes are done."""
-        self.record.leave(group.picture, group.rank, group.best)
+        if len(group):
+            self.record.leave(group.picture, group.rank, group.best)
 
-    def affordable(self, groups: list[Group]) -> list[Group]:
+    def affordable(self, groups: list[Group], look_only: bool = False) -> list[Group]:
         """The lanes whose pictures can pay for their questions; the others leave with what they found."""
         if self.budget is None or not groups:
             return groups
-        fine = affordable(self.oracle.meter, self.budget, groups)
+        fine = affordable(self.oracle.meter, self.budget, groups, look_only)
         for group, lanes in zip(groups, fine, strict=True):
             if not bool(lanes.all()):
                 self.leave(group.kept(~lanes))
@@ -218,19 +236,25 @@ class Engine:
 
     def note(self, group: Group, answer: Answer) -> Best:
         """The best point of each lane so far."""
-        query, case, lane = group.query, group.case, group.query.lane
-        reached, size = answer.reached, None
-        if wanders(group.attack) or self.record.aim == "smallest":
-            size = self.threat.size(query.points - (case.x if lane is None else case.x[lane]))
-            reached = reached & within(case.threat if lane is None else take(case.threat, lane), size)
+        query, case, lane, aim = group.query, group.case, group.query.lane, self.record.aim
+        points, reached, size = query.points, answer.reached, None
+        loss = loss_of(group, answer).to(points.dtype)
+        # What is not finite ranks below everything, or one infinite loss would stay the best for good.
+        worth = torch.where(loss.isfinite(), loss, -torch.inf)
+        if wanders(group.attack) or aim == "smallest":
+            threat, x = (case.threat, case.x) if lane is None else take((case.threat, case.x), lane)
+            size = threat.size(points - x)
+            inside = within(threat, size) & inside_box(threat, points)
+            reached, worth = reached & inside, torch.where(inside, worth, -torch.inf)
         question = case.round + 1 if lane is None else (case.round + 1)[lane]
-        merit = Merit(reached, loss_of(group, answer), size if self.record.aim == "smallest" else None, question)
-        points = query.points
+        merit = Merit(reached, worth, size if aim == "smallest" else None, question)
+        if lane is not None and not len(points):
+            return group.best
         if lane is not None:
-            top = best_point_of_lane(merit, lane, len(group), self.record.aim)
-            points, merit = points[top], take(merit, top)
-        self.record.watch(group.picture, group.rank, merit, answer)
-        return keep_better(group.best, points, merit, self.record.aim)
+            top, merit = best_point_of_lane(merit, lane, len(group), aim)
+            points, loss = points[top], loss[top]
+        self.record.watch(group.picture, group.rank, case.round, loss, merit.reached, answer)
+        return keep_better(group.best, points, merit, aim)
 
 
 def loss_of(group: Group, answer: Answer) -> Tensor:

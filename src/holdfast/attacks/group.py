@@ -54,9 +54,15 @@ class Group:
             return torch.ones_like(self.picture)
         return torch.bincount(self.query.lane, minlength=len(self))
 
-    def classes_asked(self) -> int:
-        """How many logits are to be differentiated."""
-        return 0 if self.query.classes is None else self.query.classes.shape[1]
+    def backward_passes(self) -> int:
+        """How many backward passes each point asks for."""
+        return len(self.query.objectives) if self.query.classes is None else self.query.classes.shape[1]
+
+    def joins(self, other: "Group") -> bool:
+        """Whether the two may be one group: the same attack, asking the same kind of question."""
+        mine, yours = self.query, other.query
+        alike = all((getattr(mine, f) is None) == (getattr(yours, f) is None) for f in ("towards", "classes", "lane"))
+        return self.attack is other.attack and mine.objectives == yours.objectives and alike
 
     def final(self) -> Tensor:
         """(L,) bool: lanes whose question is their last."""
@@ -84,8 +90,12 @@ def join_queries(groups: list[Group]) -> Query:
     lane = None
     if first.lane is not None:
         lane = number_lanes([g.query.lane for g in groups if g.query.lane is not None], [len(g) for g in groups])
-    tensors = join([(g.query.points, g.query.towards, g.query.classes, g.query.over) for g in groups])
-    return Query(tensors[0], first.gradient_of, *tensors[1:3], lane=lane, over=tensors[3])
+    over = None
+    if any(g.query.over is not None for g in groups):
+        none = (torch.zeros_like(g.picture, dtype=torch.bool) for g in groups)
+        over = torch.cat([no if g.query.over is None else g.query.over for g, no in zip(groups, none)])
+    tensors = join([(g.query.points, g.query.towards, g.query.classes) for g in groups])
+    return Query(tensors[0], first.gradient_of, *tensors[1:], lane=lane, over=over)
 
 
 def take_query(query: Query, lanes: Tensor) -> Query:

@@ -26,7 +26,8 @@ def plans(attacks: Sequence[Attack], logits: Tensor, goal: Goal) -> list[Plan]:
         heads = targets(attack, logits, goal)
         columns = [None] if heads is None else list(heads.unbind(1))
         for restart in range(restarts(attack)):
-            made.extend(Plan(number, restart, column, len(made) + i) for i, column in enumerate(columns))
+            first = len(made)
+            made.extend(Plan(number, restart, column, first + i) for i, column in enumerate(columns))
     return made
 
 

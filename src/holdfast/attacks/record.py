@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Answer, Gradient, Meter
-from holdfast.attacks.best import Aim, Best, Merit, is_better, nothing_yet
+from holdfast.attacks.best import Aim, Best, is_better, nothing_yet
 from holdfast.attacks.result import AttackResult, Trace
 from holdfast.lanes import map_lanes, take
 from holdfast.losses import Goal
@@ -22,11 +22,12 @@ class Record:
         self.x_adv, self.merit = nothing.kept, nothing.merit
         self.lane = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
         self.closed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self.wrong = torch.zeros_like(self.closed)
         self.traced: Trace | None = None
 
     def start(self, wrong: Tensor, settled: Tensor) -> None:
         """Close pictures that are not attacked: (N,) masks of those predicted wrongly, and of all that are settled."""
-        self.merit.question[wrong] = 0
+        self.wrong |= wrong
         self.closed |= settled
 
     def trace(self, lanes: int, rounds: int) -> None:
@@ -35,13 +36,15 @@ class Record:
         nan = torch.full(shape, torch.nan, dtype=torch.float32, device=self.x.device)
         self.traced = Trace(nan, nan.clone(), torch.zeros(shape, dtype=torch.bool, device=self.x.device))
 
-    def watch(self, picture: Tensor, rank: Tensor, seen: Merit, answer: Answer) -> None:
+    def watch(
+        self, picture: Tensor, rank: Tensor, round_: Tensor, loss: Tensor, reached: Tensor, answer: Answer
+    ) -> None:
         """Note a round of some lanes, if a trace is wanted."""
         if self.traced is None:
             return
-        at = (picture, rank, seen.question - 1)
-        self.traced.loss[at] = seen.loss.float()
-        self.traced.reached[at] = seen.reached
+        at = (picture, rank, round_)
+        self.traced.loss[at] = loss.float()
+        self.traced.reached[at] = reached
         if isinstance(answer, Gradient) and answer.lane is None:
             self.traced.gradient[at] = answer.gradient.flatten(1).norm(dim=1).float()
 
@@ -64,8 +67,7 @@ class Record:
     def result(self, threat: Threat, goal: Goal, meter: Meter, logits: Tensor, device: torch.device) -> AttackResult:
         """The final word: sizes are measured again, and a point outside the threat is no success."""
         size = threat.size(self.x_adv.double() - self.x.double())
-        start_wrong = self.merit.question == 0
-        reached = torch.where(start_wrong, goal.reached(logits), self.merit.reached)
+        reached = torch.where(self.lane < 0, goal.reached(logits), self.merit.reached)
         success = reached & within(threat, size) & inside_box(threat, self.x_adv)
         parts = AttackResult(
             x_adv=self.x_adv,
@@ -74,8 +76,8 @@ class Record:
             queries=meter.forward - 1,
             forward=meter.forward,
             backward=meter.backward,
-            step=torch.where(success | start_wrong, self.merit.question, -1),
-            lane=torch.where(success & ~start_wrong, self.lane, -1),
+            step=torch.where(self.wrong, 0, torch.where(success, self.merit.question, -1)),
+            lane=torch.where(success, self.lane, -1),
             prediction=logits.argmax(1),
             trace=self.traced,
         )

@@ -21,7 +21,8 @@ class Trace:
 class AttackResult:
     """The best point seen of each picture, as the engine judged it. One row a picture, in the order given.
 
-    A picture whose prediction was wrong before the attack comes back bit for bit, with size 0 and step 0.
+    A picture whose prediction was wrong before the attack has step 0. It comes back bit for bit, with size 0, unless
+    the highest loss was wanted: then it is attacked like the others.
     """
 
     x_adv: Tensor  # like x, inside the threat

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from holdfast.errors import OptionError
+from holdfast.losses.formulas import margin
 
 __all__ = ["Goal"]
 
@@ -13,12 +14,14 @@ __all__ = ["Goal"]
 class Goal:
     """Leave the label (untargeted), or reach a chosen class (targeted); a tree of lane tensors.
 
-    `y` (N,) int64: the true labels. `target` (N,) int64: the class to reach, or None.
+    `y` (N,) int64: the true labels. `target` (N,) int64: the class to reach, or None. `confidence`: by how many logit
+    units it must be in front (the kappa of Carlini & Wagner 2017, arXiv:1608.04644).
     Raises: `OptionError` when the shapes differ or are not (N,). Class numbers are checked where K is known.
     """
 
     y: Tensor
     target: Tensor | None = None
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
         """Check shapes once; values are not looked at, which would wait for the device."""
@@ -41,4 +44,7 @@ class Goal:
         """
         prediction = logits.argmax(1)
         there = prediction != self.y if self.target is None else prediction == self.target
+        if self.confidence:
+            lead = -margin(logits, self.y) if self.target is None else margin(logits, self.target)
+            there = there & (lead >= self.confidence)
         return there & logits.isfinite().all(1)
