@@ -1,0 +1,29 @@
+"""From a model and pictures to a number that can be believed, and a run folder that holds the evidence."""
+
+from holdfast.evaluate.findings import Check, Finding
+from holdfast.evaluate.load import Opened, open_model
+from holdfast.evaluate.merge import merge
+from holdfast.evaluate.protocol import evaluate
+from holdfast.evaluate.result import Evaluation, Point, Progress
+from holdfast.evaluate.statistics import Rate
+from holdfast.evaluate.suites import SUITES, Suite, suite
+from holdfast.evaluate.verify import Meter, Verdict, verify
+
+__all__ = [
+    "SUITES",
+    "Check",
+    "Evaluation",
+    "Finding",
+    "Meter",
+    "Opened",
+    "Point",
+    "Progress",
+    "Rate",
+    "Suite",
+    "Verdict",
+    "evaluate",
+    "merge",
+    "open_model",
+    "suite",
+    "verify",
+]

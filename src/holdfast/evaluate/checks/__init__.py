@@ -1,0 +1,65 @@
+"""Reasons to doubt a robustness figure: one check a file, one line here.
+
+Each check has a name, a title (a statement that holds when it passes) and gives a `Finding` with verdict, evidence and
+advice. Checks of the sample ask the model about the first pictures; checks of the records read what is on file of all.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from holdfast.evaluate.checks.did_something import DidSomething
+from holdfast.evaluate.checks.gradients import Gradients
+from holdfast.evaluate.checks.input_scale import InputScale
+from holdfast.evaluate.checks.monotone_eps import MonotoneEps
+from holdfast.evaluate.checks.monotone_steps import MonotoneSteps
+from holdfast.evaluate.checks.noise import Noise
+from holdfast.evaluate.checks.probabilities import Probabilities
+from holdfast.evaluate.checks.randomness import Randomness
+from holdfast.evaluate.checks.unbounded import Unbounded
+from holdfast.evaluate.checks.verified import Verified
+from holdfast.evaluate.findings import Check, Finding, RecordCheck, SampleCheck, found
+from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.sample import Sample
+
+__all__ = ["RECORD_CHECKS", "SAMPLE_CHECKS", "in_order", "of_records", "of_sample", "skipped"]
+
+SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
+    InputScale(),
+    Probabilities(),
+    Randomness(),
+    Gradients(),
+    Unbounded(),
+    MonotoneEps(),
+    MonotoneSteps(),
+    Noise(),
+)
+RECORD_CHECKS: tuple[RecordCheck, ...] = (MonotoneEps(), DidSomething(), Verified())
+
+
+def of_sample(sample: Sample) -> list[Finding]:
+    """The findings of all checks that ask the model."""
+    looked = [check.look(sample) for check in SAMPLE_CHECKS]
+    return [finding for finding in looked if finding is not None]
+
+
+def of_records(run: Run, records: dict[str, Tensor]) -> list[Finding]:
+    """The findings of all checks that read the records."""
+    read = [check.read(run, records) for check in RECORD_CHECKS]
+    return [finding for finding in read if finding is not None]
+
+
+def skipped(why: str) -> list[Finding]:
+    """All checks of the sample as skipped."""
+    return [found(check, "skipped", why) for check in SAMPLE_CHECKS]
+
+
+def in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings in the order of the registry, one a name: a finding made replaces a skipped one."""
+    order = list(dict.fromkeys(check.name for check in _all()))
+    best = {f.name: f for f in sorted(findings, key=lambda f: f.verdict != "skipped")}
+    return sorted(best.values(), key=lambda f: order.index(f.name))
+
+
+def _all() -> list[Check]:
+    return [*SAMPLE_CHECKS, *RECORD_CHECKS]

@@ -1,0 +1,41 @@
+"""Did the attack find anything at all?"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from holdfast.evaluate.findings import Finding, found
+from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.summary import own, wrong
+
+
+@dataclass(frozen=True)
+class DidSomething:
+    """At the largest radius the attack breaks at least one picture that was right.
+
+    Success no higher than the clean error is what an attack reports that does nothing: published tables hold such rows.
+    A model that truly holds everywhere at this radius is told apart by naming a larger one in the same call.
+    Cost: none.
+    """
+
+    name: ClassVar[str] = "did-something"
+    title: ClassVar[str] = "The attack breaks more than was wrong already"
+
+    def read(self, run: Run, records: dict[str, Tensor]) -> Finding:
+        """From the verified successes at the largest radius."""
+        eps = run["options"]["threat"]["eps"][-1]
+        start_wrong = int(wrong(records).sum())
+        right = len(records["label"]) - start_wrong
+        if eps == 0 or right == 0:
+            return found(self, "skipped", "eps is 0" if eps == 0 else "no picture is right before the attack")
+        broken = int(own(records)[-1].sum())
+        evidence = f"{broken} of {right} right pictures broken, {start_wrong} wrong from the start"
+        if broken:
+            return found(self, "pass", evidence)
+        return found(
+            self,
+            "fail",
+            evidence,
+            "Add a larger radius (--eps 8/255,64/255): an attack that works breaks pictures there.",
+        )

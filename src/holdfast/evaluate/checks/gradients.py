@@ -1,0 +1,66 @@
+"""Is there a gradient to follow?"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.access import borrow
+from holdfast.evaluate.findings import Finding, found
+from holdfast.evaluate.sample import Sample
+from holdfast.losses import Goal, objectives
+
+ADVICE = (
+    "Look for rounding, argmax, detach() or a saturated loss in the model: replace the dead step by its smooth twin "
+    "for the attack, attack the margin instead of the cross-entropy (--set loss=margin), or attack without gradients."
+)
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The attack's loss has a gradient with respect to the picture that is finite and not zero everywhere.
+
+    A gradient is zero when all its values are exactly 0: then the steepest direction is no direction. Trained models
+    that end in logits have none such among clean pictures, even when sure of themselves; a few pictures may sit on a
+    dead unit. More than `most` of the sample without a usable gradient fails, any at all warns.
+    Cost: 1 forward and 1 backward pass a picture of the sample.
+    """
+
+    most: float = 0.05
+    name: ClassVar[str] = "gradients"
+    title: ClassVar[str] = "The loss has a gradient that an attack can follow"
+
+    def look(self, sample: Sample) -> Finding:
+        """From the gradients at the unchanged sample."""
+        losses = sorted({getattr(attack, "loss", "cross_entropy") for attack in sample.attacks})
+        found_here = [(name, *self._count(sample, name)) for name in losses]
+        loss, zero, broken = max(found_here, key=lambda entry: entry[1] + entry[2])
+        evidence = (
+            f"of {len(sample)} gradients of the {loss.replace('_', ' ')}, {zero} are zero and {broken} not finite"
+        )
+        if zero + broken > self.most * len(sample):
+            return found(self, "fail", evidence, ADVICE)
+        return found(self, "warn" if zero + broken else "pass", evidence, ADVICE)
+
+    def _count(self, sample: Sample, loss: str) -> tuple[int, int]:
+        gradient = torch.cat([_gradient(sample, loss, x, y) for x, y in _pieces(sample)])
+        finite = gradient.isfinite().flatten(1).all(1)
+        zero = (gradient == 0).flatten(1).all(1)
+        return int(zero.sum()), int((~finite).sum())
+
+
+def _pieces(sample: Sample) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(torch.split(sample.x, sample.batch), torch.split(sample.y, sample.batch)))
+
+
+def _gradient(sample: Sample, loss: str, x: Tensor, y: Tensor) -> Tensor:
+    sample.forward += len(x)
+    with borrow(sample.model) as lent, torch.enable_grad():
+        asked = x.detach().requires_grad_()
+        total = objectives.objective(loss)(lent(asked), Goal(y)).sum()
+        if not total.requires_grad:
+            return torch.zeros_like(x)
+        sample.backward += len(x)
+        (gradient,) = torch.autograd.grad(total, asked, allow_unused=True)
+    return torch.zeros_like(x) if gradient is None else gradient

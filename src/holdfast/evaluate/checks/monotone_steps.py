@@ -1,0 +1,74 @@
+"""Would more steps change the figure?"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+from holdfast.attacks import Attack
+from holdfast.evaluate.findings import Finding, found
+from holdfast.evaluate.sample import Sample
+from holdfast.evaluate.statistics import excess
+from holdfast.evaluate.suites import SUITES
+
+ADVICE = "More steps still help: raise steps (--set steps=...), or evaluate with --suite quick."
+
+
+@dataclass(frozen=True)
+class MonotoneSteps:
+    """Twice the steps break no fewer pictures, and not many more; nor does the suite "quick" against a shorter attack.
+
+    Fewer with twice the steps, beyond what a fair coin explains (sign test, p < `chance`), fails: the attack moves away
+    from what it found. More, by over `more` of the pictures that were right and `few` at least, warns: the attack had
+    not finished; by over `much` and beyond chance, fails: the figure is too high by about as much. PGD-40 on trained
+    models gains up to 7 % in L1 and under 3 % in other norms, an attack of one or two steps 5 to 50 %.
+    Attacks that use no gradient are compared with their own longer form only.
+    Cost: the attack with twice the steps on the sample, and the suite where it asks more questions than the attack.
+    """
+
+    chance: float = 0.01
+    more: float = 0.02
+    much: float = 0.1
+    few: int = 3
+    name: ClassVar[str] = "monotone-steps"
+    title: ClassVar[str] = "Accuracy does not rise with steps, and more steps change little"
+
+    def look(self, sample: Sample) -> Finding:
+        """The attack as it is against longer ones."""
+        longer = tuple(twice(attack) for attack in sample.attacks)
+        others = {"twice the steps": longer} if longer != sample.attacks else {}
+        if sample.uses_gradients and questions(sample.attacks) < questions(SUITES["quick"].attacks):
+            others["the suite quick"] = SUITES["quick"].attacks
+        if not others:
+            return found(self, "skipped", "the attack has no number of steps")
+        findings = [self._compare(sample, words, attacks) for words, attacks in others.items()]
+        return max(findings, key=lambda finding: ("pass", "warn", "fail").index(finding.verdict))
+
+    def _compare(self, sample: Sample, words: str, attacks: tuple[Attack, ...]) -> Finding:
+        eps, right = float(sample.threat.eps), int(sample.right.sum())
+        short, long = sample.attacked(eps).broken, sample.attacked(eps, attacks).broken
+        lost, gained = int((short & ~long).sum()), int((long & ~short).sum())
+        evidence = (
+            f"of {right} pictures {int(short.sum())} are broken, {int(long.sum())} by {words} "
+            f"({gained} gained, {lost} lost)"
+        )
+        if excess(lost, gained) < self.chance and words == "twice the steps":
+            return found(self, "fail", evidence, "Steps must not hurt: keep the best point seen, or step less far.")
+        more = gained - lost
+        if more > self.much * right and excess(gained, lost) < self.chance:
+            return found(self, "fail", evidence, ADVICE)
+        if more > self.more * right and more >= self.few:
+            return found(self, "warn", evidence, ADVICE)
+        return found(self, "pass", evidence)
+
+
+def twice(attack: Attack) -> Attack:
+    """The attack with twice its steps; the same if it has none."""
+    record: Any = attack
+    if any(field.name == "steps" for field in fields(record)):
+        doubled: Attack = replace(record, steps=2 * record.steps)
+        return doubled
+    return attack
+
+
+def questions(attacks: tuple[Attack, ...]) -> int:
+    """The most questions asked about a picture by the longest attack."""
+    return max(attack.rounds for attack in attacks)

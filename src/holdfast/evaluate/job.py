@@ -1,0 +1,141 @@
+"""One shard of work: attack its pictures at every radius, have the verifier judge each result, make the records."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access
+from holdfast.access.borrow import Model, home
+from holdfast.attacks import Attack, AttackResult, run
+from holdfast.attacks.engine import Progress
+from holdfast.data import Pictures
+from holdfast.evaluate.edges import norm_of
+from holdfast.evaluate.verify import Meter, Verdict, verify
+from holdfast.threats import Threat
+
+LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, a few times that in work
+# Two logits closer than this share of the larger one are a tie: another batch size may decide it the other way.
+TIE = {torch.float64: 1e-12, torch.float32: 1e-5}
+COARSE_TIE = 1e-2  # for half precision
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to every shard."""
+
+    model: Model
+    pictures: Pictures
+    attacks: tuple[Attack, ...]
+    threats: tuple[Threat, ...]  # ascending eps
+    seed: int
+    batch: int
+    dtype: torch.dtype  # of the pictures, the model's own
+
+    def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
+        """The records (`holdfast.evaluate.shards.Shard`) of these pictures; `tell` hears which share of it is done.
+
+        Raises: `AttackDidNothing` as `verify`; `ModelError` and `DataError` as the engine.
+        """
+        there = home(self.model, self.pictures.images)
+        x, y = self.pictures.x(rows, self.dtype).to(there), self.pictures.labels[rows].to(there)
+        columns: dict[str, list[Tensor]] = {}
+        whole: dict[str, Tensor] = {}
+        start_wrong = torch.zeros(len(y), dtype=torch.bool)
+        broken = torch.zeros(len(y), dtype=torch.bool)
+        for number, threat in enumerate(self.threats):
+            found, verdict, meter = self._one(x, y, threat, self.pictures.place[rows], self._progress(number, tell))
+            start_wrong = (verdict.prediction != y).cpu()
+            # A larger radius allows all that a smaller one does, so what broke there is broken here too.
+            broken = broken | verdict.success.cpu() | start_wrong
+            row = {**_row(found, verdict, self.dtype), "broken": broken, "counted": _counted(meter, verdict)}
+            for name, tensor in row.items():
+                columns.setdefault(name, []).append(tensor.cpu())
+            kept = (verdict.success.cpu() & ~start_wrong).nonzero().flatten()
+            whole[f"adv.{number}.rows"] = kept
+            whole[f"adv.{number}.x"] = found.x_adv[kept.to(there)].cpu()
+            whole["prediction"], whole["confidence"] = verdict.prediction.cpu(), verdict.confidence.cpu()
+        return {
+            "index": self.pictures.place[rows].clone(),
+            "label": self.pictures.labels[rows].clone(),
+            "x": self.pictures.images[rows].clone(),
+            **whole,
+            **{name: torch.stack(tensors) for name, tensors in columns.items()},
+        }
+
+    def _progress(self, number: int, tell: Callable[[float], None]) -> Progress:
+        """The engine's progress at one radius as a share of the whole shard."""
+        return lambda done, total: tell((number + done / max(total, 1)) / len(self.threats))
+
+    def _one(
+        self, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress
+    ) -> tuple[AttackResult, Verdict, Meter]:
+        with Meter(self.model) as meter:
+            found = run(
+                self.attacks,
+                self.model,
+                x,
+                y,
+                threat,
+                seed=self.seed,
+                batch=self.batch,
+                picture=place,
+                progress=progress,
+            )
+        verdict = verify(
+            self.model,
+            x,
+            found.x_adv,
+            y,
+            norm=norm_of(threat),
+            eps=float(threat.eps),
+            low=threat.low,
+            high=threat.high,
+            batch=self.batch,
+            needs_gradient=all(attack.access >= Access.GRADIENT for attack in self.attacks),
+            backward=meter.backward if meter.counts else None,
+        )
+        return found, verdict, meter
+
+
+def _row(found: AttackResult, verdict: Verdict, dtype: torch.dtype) -> dict[str, Tensor]:
+    names = (
+        "prediction_adv",
+        "confidence_adv",
+        "success",
+        "success_8bit",
+        "finite",
+        "inside_box",
+        "inside_eps",
+        "size",
+    )
+    return {
+        **{name: getattr(verdict, name) for name in names},
+        "untouched": verdict.untouched_when_start_wrong,
+        "tie": torch.minimum(verdict.gap_adv, verdict.start_gap) <= TIE.get(dtype, COARSE_TIE),
+        "claimed": found.success,
+        **{name: getattr(found, name) for name in ("step", "queries", "forward", "backward")},
+    }
+
+
+def _counted(meter: Meter, verdict: Verdict) -> Tensor:
+    seen = (meter.forward, meter.backward) if meter.counts else (-1, -1)
+    return torch.tensor([*seen, verdict.passes])
+
+
+def bounds(pictures: int, values: int, shard_size: int | None) -> list[slice]:
+    """Which pictures make up each shard: consecutive, and as equal in number as can be.
+
+    Equal, so that no shard is so small that its result says nothing. By default 1000 pictures at most, fewer where
+    a picture has many values. Depends on nothing but its arguments.
+    """
+    largest = shard_size or max(1, min(1000, LARGEST // max(values, 1)))
+    count = -(-pictures // largest)
+    edges = [pictures * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+def mine(shards: int, part: Sequence[int] | None) -> list[int]:
+    """The numbers of the shards that part (i, n), i from 1, attacks: every n-th, from i - 1 on."""
+    return [number for number in range(shards) if part is None or number % part[1] == part[0] - 1]

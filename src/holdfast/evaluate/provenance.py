@@ -1,0 +1,133 @@
+"""Where a number comes from: what was asked for, of which model, on which pictures, with which versions."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.access.borrow import Model, home
+from holdfast.data import Pictures
+from holdfast.options import to_plain
+
+FORMAT = 1
+# What a resumed or merged run must share with its beginning; the rest of the provenance is told, not compared.
+MUST_AGREE = ("holdfast", "torch", "device", "weights_sha256", "data_sha256")
+# Words of a command line that differ between runs of the same numbers, with how many values follow them.
+PASSING = {
+    "--out": 1,
+    "-o": 1,
+    "--shard": 1,
+    "--resume": 0,
+    "--json": 0,
+    "--quiet": 0,
+    "-q": 0,
+    "--report": 0,
+    "--no-report": 0,
+}
+
+Run = dict[str, Any]
+"""run.json: `format`, `options`, `model`, `data`, `provenance`, `choices`."""
+
+
+def describe_model(model: Model, name: str | None, card: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The model's entry in run.json."""
+    parameters = sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0
+    return {"name": name or type(model).__name__, "parameters": parameters, "card": dict(card) if card else None}
+
+
+def describe_data(pictures: Pictures) -> dict[str, Any]:
+    """The data's entry in run.json."""
+    return {
+        "name": pictures.name,
+        "split": pictures.split,
+        "n": len(pictures),
+        "classes": list(pictures.classes),
+        "shape": list(pictures.shape),
+        "skipped": list(pictures.skipped),
+        "notes": list(pictures.notes),
+    }
+
+
+def describe_attack(attacks: Sequence[Any]) -> dict[str, Any]:
+    """One attack: its name and options. Several in a row: their names joined, their options by name."""
+    names = [attack.name for attack in attacks]
+    options = [to_plain(attack) for attack in attacks]
+    return {
+        "name": "+".join(names),
+        "options": options[0] if len(options) == 1 else dict(zip(names, options)),
+        "repr": ", ".join(map(repr, attacks)),
+    }
+
+
+def provenance(model: Model, pictures: Pictures, seed: int, command: Sequence[str]) -> dict[str, Any]:
+    """Versions, device, seed, hashes, and the command that makes the same numbers again."""
+    from holdfast.models import weights_sha256
+
+    return {
+        "holdfast": _version(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": _device(model, pictures),
+        "seed": seed,
+        "command": list(repeatable(command)),
+        "weights_sha256": weights_sha256(model) if isinstance(model, nn.Module) else None,
+        "data_sha256": pictures.sha256(),
+    }
+
+
+def repeatable(command: Sequence[str]) -> list[str]:
+    """A command line without what says where the run goes on or ends up, so that equal runs have equal ones.
+
+    >>> repeatable(["holdfast", "evaluate", "--seed", "1", "--out", "runs/a", "--resume"])
+    ['holdfast', 'evaluate', '--seed', '1']
+    """
+    kept: list[str] = []
+    skip = 0
+    for word in command:
+        name, _, value = word.partition("=")
+        if skip:
+            skip -= 1
+        elif name in PASSING:
+            skip = 0 if value else PASSING[name]
+        else:
+            kept.append(word)
+    return kept
+
+
+def differences(was: Run, now: Run, ignore: Sequence[str] = ()) -> list[str]:
+    """What two runs do not share of all that decides their numbers, each as "threat.eps was 0.1, now 0.2"."""
+    old, new = _comparable(was), _comparable(now)
+    names = sorted(name for name in {**old, **new} if not any(f"{name}.".startswith(f"{i}.") for i in ignore))
+    return [f"{n} was {old.get(n)!r}, now {new.get(n)!r}" for n in names if old.get(n) != new.get(n)]
+
+
+def _comparable(run: Run) -> dict[str, Any]:
+    origin = run.get("provenance", {})
+    whole = {
+        **run.get("options", {}),
+        "data": run.get("data"),
+        "model": (run.get("model") or {}).get("name"),
+        "choices": run.get("choices"),
+        **{name: origin.get(name) for name in MUST_AGREE},
+    }
+    return dict(_flat("", whole))
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [pair for key in value for pair in _flat(f"{prefix}.{key}" if prefix else str(key), value[key])]
+    return [(prefix, value)]
+
+
+def _version() -> str:
+    # By name, since the package's front door imports this room's neighbours above.
+    return str(import_module("holdfast").__version__)
+
+
+def _device(model: Model, pictures: Pictures) -> str:
+    device = home(model, pictures.images)
+    return f"cuda {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type

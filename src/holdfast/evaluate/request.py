@@ -1,0 +1,119 @@
+"""What was asked for: the arguments of an evaluation, checked and completed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from holdfast.access.borrow import Model
+from holdfast.attacks import Attack
+from holdfast.attacks.attack import restarts
+from holdfast.data import Pictures
+from holdfast.errors import OptionError
+from holdfast.evaluate import batch as batches
+from holdfast.evaluate import edges, provenance
+from holdfast.evaluate.job import Job, bounds, mine
+from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.suites import SUITES
+from holdfast.threats import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An evaluation as it was asked for. Raises: `OptionError`, `DataError`, `ModelError` for what cannot be done.
+
+    Cost: one forward pass of up to 8 pictures, which shows whether the model answers as a model must.
+    """
+
+    model: Model
+    pictures: Pictures
+    attacks: tuple[Attack, ...]
+    threats: tuple[Threat, ...]  # ascending eps
+    seed: int
+    batch: int | Literal["auto"]
+    shard_size: int | None
+    part: tuple[int, int] | None  # (i, n), i from 1
+    checks: bool
+    name: str | None = None
+    card: Mapping[str, Any] | None = None
+    command: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.shard_size is not None and self.shard_size < 1:
+            raise OptionError(
+                f"evaluate: shard_size={self.shard_size}; allowed: 1 or more pictures. Leave it out for 1000."
+            )
+        if self.batch != "auto" and self.batch < 1:
+            raise OptionError(
+                f"evaluate: batch={self.batch}; allowed: 1 or more pictures, or 'auto'. Leave it out for 'auto'."
+            )
+        if self.part is not None:
+            self._check_part(*self.part)
+        edges.check_model(self.model, self.pictures)
+
+    @property
+    def slices(self) -> list[slice]:
+        """The pictures of every shard."""
+        return bounds(len(self.pictures), self.pictures.images[0].numel(), self.shard_size)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the shards that this process does."""
+        return mine(len(self.slices), self.part)
+
+    def run(self, recorded: Run | None) -> Run:
+        """The content of run.json; what was chosen by measuring is taken over from `recorded`, a run to go on with."""
+        first = self.threats[0]
+        return {
+            "format": provenance.FORMAT,
+            "options": {
+                "attack": provenance.describe_attack(self.attacks),
+                "threat": {
+                    "name": first.name,
+                    "eps": [float(threat.eps) for threat in self.threats],
+                    "low": first.low,
+                    "high": first.high,
+                },
+                "seed": self.seed,
+                "shard_size": self.shard_size,
+                "shard": None if self.part is None else list(self.part),
+                "checks": self.checks,
+            },
+            "model": provenance.describe_model(self.model, self.name, self.card),
+            "data": provenance.describe_data(self.pictures),
+            "provenance": provenance.provenance(self.model, self.pictures, self.seed, self.command),
+            "choices": {"batch": self._batch(recorded)},
+        }
+
+    def job(self, run: Run) -> Job:
+        """The work on each shard."""
+        batch, dtype = int(run["choices"]["batch"]), edges.float_type(self.model)
+        return Job(self.model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype)
+
+    def _batch(self, recorded: Run | None) -> int:
+        if self.batch != "auto":
+            return self.batch
+        if recorded is not None:
+            return int(recorded["choices"]["batch"])
+        if self.part is not None:  # parts that measure might not agree, and could not be merged
+            return batches.DEFAULT
+        passes = len(self.threats) * sum(attack.rounds * restarts(attack) for attack in self.attacks)
+        return batches.choose(self.model, self.pictures, passes, edges.float_type(self.model))
+
+    def _check_part(self, number: int, of: int) -> None:
+        if not 1 <= number <= of:
+            raise OptionError(f"evaluate: shard {number}/{of}; allowed: i/n with 1 <= i <= n. For the first half, 1/2.")
+        if not self.numbers:
+            raise OptionError(
+                f"evaluate: shard {number}/{of} has nothing to do, there are {len(self.slices)} shards; allowed: up to "
+                f"{len(self.slices)} parts. Take fewer parts, or a smaller shard size."
+            )
+
+
+def chosen(attack: Attack | Sequence[Attack] | None) -> tuple[Attack, ...]:
+    """The attacks meant: those given, or the suite "quick"."""
+    if attack is None:
+        return SUITES["quick"].attacks
+    attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
+    if not attacks:
+        raise OptionError("evaluate: attack=[]; allowed: at least one attack. Leave it out for the suite 'quick'.")
+    return attacks

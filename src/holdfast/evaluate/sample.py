@@ -1,0 +1,130 @@
+"""The pictures that the checks look at, and the attacks on them that several checks share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.access import Access, borrow
+from holdfast.access.borrow import Model, home
+from holdfast.attacks import Attack, run
+from holdfast.data import Pictures
+from holdfast.evaluate.edges import extent, norm_of, whole_box
+from holdfast.evaluate.verify import Verdict, verify
+from holdfast.threats import Threat
+
+SIZE = 128  # pictures; enough that 5 % is 6 of them, few enough that all checks cost about 1,000 passes of each
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attack on the sample."""
+
+    verdict: Verdict
+    queries: Tensor  # (n,) int64, points the attack asked about each picture
+
+    @property
+    def broken(self) -> Tensor:
+        """(n,) bool: right before, and a verified success."""
+        return self.verdict.success & ~self.verdict.start_wrong
+
+
+class Sample:
+    """The first pictures of the data, in order, so that any number of processes see the same ones.
+
+    Attributes: `model`, `attacks`, `threats` (ascending eps) as evaluated; `x` (n, C, H, W), `y` (n,) on the model's
+    device; `extent` smallest and largest value of all pictures; `training` whether any module was given in training
+    mode; `forward`, `backward` passes that the checks made so far.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        pictures: Pictures,
+        attacks: Sequence[Attack],
+        threats: Sequence[Threat],
+        *,
+        seed: int = 0,
+        batch: int = 256,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        first = slice(0, SIZE)
+        there = home(model, pictures.images)
+        self.model, self.attacks, self.threats = model, tuple(attacks), tuple(threats)
+        self.seed, self.batch = seed, batch
+        self.x, self.y = pictures.x(first, dtype).to(there), pictures.labels[first].to(there)
+        self.place = pictures.place[first]
+        self.extent = extent(pictures)
+        self.training = [name or "the model" for name, m in _modules(model) if m.training]
+        self.forward = self.backward = 0
+        self._logits: Tensor | None = None
+        self._trials: dict[tuple[str, float], Trial] = {}
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def threat(self) -> Threat:
+        """The one of the largest radius, which the headline is about."""
+        return self.threats[-1]
+
+    @property
+    def uses_gradients(self) -> bool:
+        """Whether any of the attacks lives on gradients."""
+        return any(attack.access >= Access.GRADIENT for attack in self.attacks)
+
+    @property
+    def whole_box(self) -> float:
+        """The radius at which everything in the box is allowed."""
+        return whole_box(self.threat, tuple(self.x.shape[1:]))
+
+    def ask(self, x: Tensor) -> Tensor:
+        """Logits of `x` in evaluation mode, in one batch, without a gradient."""
+        self.forward += len(x)
+        with borrow(self.model) as lent, torch.no_grad():
+            logits: Tensor = lent(x)
+        return logits
+
+    @property
+    def logits(self) -> Tensor:
+        """(n, K) logits of the unchanged pictures, asked for once."""
+        if self._logits is None:
+            self._logits = self.ask(self.x)
+        return self._logits
+
+    @property
+    def right(self) -> Tensor:
+        """(n,) bool: classified as labelled before any attack."""
+        return self.logits.argmax(1) == self.y
+
+    def attacked(self, eps: float, attacks: Sequence[Attack] | None = None) -> Trial:
+        """Attack the sample at radius `eps`, with the attacks under evaluation if no others are given; once."""
+        chosen = self.attacks if attacks is None else tuple(attacks)
+        key = (repr(chosen), eps)
+        if key not in self._trials:
+            self._trials[key] = self._attack(chosen, self.threat.with_eps(eps))
+        return self._trials[key]
+
+    def _attack(self, attacks: tuple[Attack, ...], threat: Threat) -> Trial:
+        found = run(attacks, self.model, self.x, self.y, threat, seed=self.seed, batch=self.batch, picture=self.place)
+        verdict = verify(
+            self.model,
+            self.x,
+            found.x_adv,
+            self.y,
+            norm=norm_of(threat),
+            eps=float(threat.eps),
+            low=threat.low,
+            high=threat.high,
+            batch=self.batch,
+            refuse_nothing=False,
+        )
+        self.forward += int(found.forward.sum()) + verdict.passes
+        self.backward += int(found.backward.sum())
+        return Trial(verdict, found.queries)
+
+
+def _modules(model: Model) -> list[tuple[str, Any]]:
+    return list(model.named_modules()) if isinstance(model, nn.Module) else []

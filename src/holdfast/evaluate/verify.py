@@ -1,0 +1,269 @@
+"""Checks what an attack returned, sharing no line of code with what it checks.
+
+The norms, the goal and the counting are written here a second time on purpose: a bug in the attack, the threat or
+the engine cannot excuse itself. Everything is taken from the returned pictures alone.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.errors import AttackDidNothing, DataError, ModelError, unknown
+
+Norm = Literal["linf", "l2", "l1", "l0"]
+Model = Callable[[Tensor], Tensor]
+LEVELS = 255  # steps of an 8-bit picture
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is true of each returned picture. All tensors have one row a picture, on the model's device."""
+
+    prediction: Tensor  # (N,) int64, class of the original; -1 when its logits are not finite
+    confidence: Tensor  # (N,) float32, its softmax probability; 0 when not finite
+    prediction_adv: Tensor  # (N,) int64, of the returned picture
+    confidence_adv: Tensor  # (N,) float32
+    gap_adv: Tensor  # (N,) float32, two largest logits' distance over the largest magnitude: near 0 is a tie
+    start_wrong: Tensor  # (N,) bool, the original itself reaches the goal
+    start_gap: Tensor  # (N,) float32, as `gap_adv`, of the original
+    size: Tensor  # (N,) float64, measured again in float64
+    finite: Tensor  # (N,) bool, all values and all logits of the returned picture
+    inside_box: Tensor  # (N,) bool, low <= x_adv <= high exactly
+    inside_eps: Tensor  # (N,) bool, size <= eps + slack
+    success: Tensor  # (N,) bool, goal reached and finite and inside box and eps
+    success_8bit: Tensor  # (N,) bool, a success that is still one after rounding to 8 bits
+    size_8bit: Tensor  # (N,) float64, of the rounded picture: up to half a level a value more than `size`
+    unchanged: Tensor  # (N,) bool, equal to the original in every value
+    untouched_when_start_wrong: Tensor  # (N,) bool, true unless wrong from the start and changed all the same
+    passes: int  # forward passes, in pictures, that the verifier itself made
+
+
+def verify(
+    model: Model,
+    x: Tensor,
+    x_adv: Tensor,
+    y: Tensor,
+    *,
+    norm: Norm,
+    eps: float,
+    low: float = 0.0,
+    high: float = 1.0,
+    target: Tensor | None = None,
+    batch: int = 256,
+    needs_gradient: bool = False,
+    backward: int | None = None,
+    refuse_nothing: bool = True,
+) -> Verdict:
+    """Judge returned pictures: run the model on them again, measure them again in float64.
+
+    The goal is a prediction other than `y`, or equal to `target` where one is given. A picture that reaches it from
+    the start must come back unchanged. 8 bits: each value goes to the nearest of 256 levels evenly spread from `low`
+    to `high` (on [0, 1]: `round(255 x) / 255`); the class is judged there, the size is only reported.
+
+    Args: `x`, `x_adv` (N, ...) float in [low, high]; `y`, `target` (N,) int64; `eps` radius in input units;
+    `batch` pictures at once; `needs_gradient` whether the attack lives on gradients, and `backward` the rows of
+    backward passes counted while it ran (`Meter`), None if nobody counted; with `refuse_nothing` False an attack that
+    did nothing is told by `Verdict.unchanged` alone.
+    Raises: `AttackDidNothing` when every picture that was right came back equal to its original although eps > 0, or
+    when a gradient attack left some of them standing without one backward pass; `DataError` for no pictures;
+    `ModelError` when the two sets of pictures do not match.
+    Cost: two forward passes a picture, a third for each success.
+    """
+    if norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
+    if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
+        raise ModelError(
+            f"returned pictures are {tuple(x_adv.shape)} {x_adv.dtype}; allowed: like the originals, {tuple(x.shape)} "
+            f"{x.dtype}. Return one picture for each given one."
+        )
+    if not len(x):
+        raise DataError("no pictures to verify; allowed: at least one. Check the split and the limit.")
+    box = (float(low), float(high))
+    pieces = []
+    with _evaluation_mode(model), torch.no_grad():
+        for start in range(0, len(x), batch):
+            rows = slice(start, start + batch)
+            wanted = None if target is None else target[rows]
+            pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, eps, box, wanted))
+    verdict = _join(pieces)
+    if refuse_nothing:
+        _refuse_nothing(verdict, eps, needs_gradient, backward)
+    return verdict
+
+
+def slack(norm: Norm, eps: float, low: float, high: float, values: int, dtype: torch.dtype) -> float:
+    """How far over `eps` the float64 size of an honestly projected picture may come out.
+
+    `step` is the distance between neighbouring floats of `dtype` at the largest magnitude in the box.
+    - linf: one step. Rounding eps to `dtype` costs at most half a step, rounding x + delta the other half.
+    - l1, l2: that rounding in each of the `values` elements adds up to values * step in the 1-norm and to
+      sqrt(values) * step in the 2-norm; the norm by which delta was scaled was itself summed in `dtype`, with a
+      relative error that pairwise summation keeps under 16 roundings.
+    - l0: none, counting is exact.
+    """
+    rounding = torch.finfo(dtype).eps
+    step = rounding * max(abs(low), abs(high))
+    if norm == "l0":
+        return 0.0
+    if norm == "linf":
+        return step
+    return step * (values if norm == "l1" else values**0.5) + 16 * rounding * eps
+
+
+NORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linf": lambda delta: delta.abs().amax(1),
+    "l2": lambda delta: delta.square().sum(1).sqrt(),
+    "l1": lambda delta: delta.abs().sum(1),
+    "l0": lambda delta: (delta != 0).sum(1).double(),
+}
+"""Sizes of (N, D) float64 differences."""
+
+
+class Meter:
+    """Counts the pictures that pass through a model, forward and backward, by hooks of its own.
+
+    >>> model = nn.Linear(2, 2)
+    >>> with Meter(model) as meter:
+    ...     _ = model(torch.zeros(3, 2))
+    >>> meter.forward, meter.backward
+    (3, 0)
+
+    Only calls of the module itself are seen (`model(x)`, not `model.forward(x)`). A callable that is not a module is
+    not counted: `counts` is False then.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.forward = 0
+        self.backward = 0
+        self.counts = isinstance(model, nn.Module)
+        self._model = model
+        self._hook: Any = None
+
+    def __enter__(self) -> "Meter":
+        if isinstance(self._model, nn.Module):
+            self._hook = self._model.register_forward_hook(self._seen)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _seen(self, module: nn.Module, given: Any, logits: Any) -> None:
+        if not isinstance(logits, Tensor):
+            return
+        self.forward += len(logits)
+        if logits.requires_grad:
+            logits.register_hook(self._back)  # type: ignore[no-untyped-call]
+
+    def _back(self, gradient: Tensor) -> None:
+        self.backward += len(gradient)
+
+
+def _judge(
+    model: Model,
+    x: Tensor,
+    x_adv: Tensor,
+    y: Tensor,
+    norm: Norm,
+    eps: float,
+    box: tuple[float, float],
+    target: Tensor | None,
+) -> Verdict:
+    low, high = box
+    before, confidence, start_gap = _predict(model, x)
+    after, confidence_adv, gap_adv = _predict(model, x_adv)
+    start_wrong = _reached(before, y, target)
+    unchanged = (x_adv == x).flatten(1).all(1)
+    size = _size(norm, x_adv, x)
+    inside_box = ((x_adv >= low) & (x_adv <= high)).flatten(1).all(1)
+    inside_eps = size <= eps + slack(norm, eps, low, high, x[0].numel(), x.dtype)
+    finite = torch.isfinite(x_adv).flatten(1).all(1) & (after >= 0)
+    success = _reached(after, y, target) & finite & inside_box & inside_eps
+    success_8bit, size_8bit = success.clone(), size.clone()
+    if success.any():
+        rounded = _to_8bit(x_adv[success], low, high)
+        wanted = None if target is None else target[success]
+        success_8bit[success] = _reached(_predict(model, rounded)[0], y[success], wanted)
+        size_8bit[success] = _size(norm, rounded, x[success])
+    return Verdict(
+        prediction=before,
+        confidence=confidence,
+        prediction_adv=after,
+        confidence_adv=confidence_adv,
+        gap_adv=gap_adv,
+        start_wrong=start_wrong,
+        start_gap=start_gap,
+        size=size,
+        finite=finite,
+        inside_box=inside_box,
+        inside_eps=inside_eps,
+        success=success,
+        success_8bit=success_8bit,
+        size_8bit=size_8bit,
+        unchanged=unchanged,
+        untouched_when_start_wrong=unchanged | ~start_wrong,
+        passes=2 * len(x) + int(success.sum()),
+    )
+
+
+def _predict(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Class (-1 where not finite), confidence, and relative distance of the two largest logits."""
+    logits = model(x)
+    finite = logits.isfinite().all(1)
+    logits = torch.where(finite[:, None], logits, 0.0)
+    first, second = logits.topk(2, dim=1).values.unbind(1)
+    gap = (first - second) / logits.abs().amax(1).clamp_min(torch.finfo(logits.dtype).tiny)
+    confidence = logits.softmax(1).amax(1) * finite
+    return torch.where(finite, logits.argmax(1), -1), confidence.float(), gap.float()
+
+
+def _reached(prediction: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
+    reached = prediction != y if target is None else prediction == target
+    return reached & (prediction >= 0)
+
+
+def _size(norm: Norm, x_adv: Tensor, x: Tensor) -> Tensor:
+    return NORMS[norm]((x_adv.double() - x.double()).flatten(1))
+
+
+def _to_8bit(x: Tensor, low: float, high: float) -> Tensor:
+    level = ((x.double() - low) / (high - low) * LEVELS).round()
+    return (low + level * (high - low) / LEVELS).to(x.dtype)
+
+
+def _refuse_nothing(verdict: Verdict, eps: float, needs_gradient: bool, backward: int | None) -> None:
+    right = ~verdict.start_wrong
+    if eps > 0 and right.any() and verdict.unchanged[right].all():
+        raise AttackDidNothing(
+            f"the attack returned all {int(right.sum())} pictures unchanged at eps={eps:g}; allowed: at least one must "
+            "move. Check that the model's gradient is not zero, that eps is in input units, and that the attack "
+            "takes a step."
+        )
+    if needs_gradient and backward == 0 and (right & ~verdict.success).any():
+        raise AttackDidNothing(
+            f"a gradient attack left {int((right & ~verdict.success).sum())} pictures standing without one backward "
+            "pass; allowed: at least one. Check that the model's output depends on its input without detach() or "
+            "no_grad()."
+        )
+
+
+def _join(pieces: list[Verdict]) -> Verdict:
+    names = [f.name for f in fields(Verdict) if f.name != "passes"]
+    columns = {name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names}
+    return Verdict(**columns, passes=sum(piece.passes for piece in pieces))
+
+
+@contextmanager
+def _evaluation_mode(model: Model) -> Iterator[None]:
+    modes = [(m, m.training) for m in model.modules()] if isinstance(model, nn.Module) else []
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
