@@ -1,0 +1,131 @@
+"""One run as the page shows it: its name and mark, its verdict, its failures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from holdfast.report import compare, failures, figures, marks, words
+from holdfast.report.pictures import heat_map
+from holdfast.report.recount import disagreements
+from holdfast.report.run import Run
+
+SHOWN_FILES = 5
+LARGEST_TABLE = 20  # classes; larger confusion tables are drawn, not written
+VERDICTS = {"fail": "failed", "warn": "warning", "pass": "passed", "skipped": "skipped"}
+SHOWN_HASH = 12  # digits of a hash in running text; the whole one is under provenance
+
+
+@dataclass(frozen=True)
+class Column:
+    """One run as the templates see it."""
+
+    run: Run
+    name: str
+    place: int  # chooses colour and mark
+    style: str  # class that carries the colour
+    mark: str  # SVG
+    believe: bool
+    because: str
+    checks: list[dict[str, Any]]
+    points: tuple[figures.Point, ...]  # the clean accuracy at radius 0, then the curve
+    classes: list[failures.ClassRow]
+    hardest: list[failures.ClassRow]
+    confused: list[failures.Confusion]
+    names: list[str]  # of the rows and columns of the confusion tables
+    tables: list[tuple[str, list[list[int]]]]  # (title, counts), rows are labels
+    maps: list[tuple[str, str]]  # the same as pictures, when there are too many classes
+
+    @property
+    def tally(self) -> str:
+        """How many checks passed, warned, failed and were skipped."""
+        found = [str(check["verdict"]) for check in self.run.summary.get("checks") or []]
+        counts = {text: found.count(verdict) for verdict, text in VERDICTS.items()}
+        said = [f"{count} {text}" for text, count in counts.items() if count]
+        return f"{words.plural(len(found), 'check')}{': ' if said else ''}{', '.join(said)}"
+
+    @property
+    def skipped(self) -> str:
+        """Which files of the data could not be read as pictures, or an empty string."""
+        names = [str(name) for name in (self.run.origin.get("data") or {}).get("skipped") or []]
+        if not names:
+            return ""
+        more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
+        listed = ", ".join(names[:SHOWN_FILES]) + more
+        return f"{words.plural(len(names), 'file')} could not be read as pictures and were left out: {listed}."
+
+    @property
+    def versions(self) -> str:
+        """Versions, seed and hashes in one line, as far as the run noted them."""
+        noted = self.run.origin.get("provenance") or {}
+        names = {"holdfast": "holdfast", "torch": "torch", "python": "Python", "device": "device", "seed": "seed"}
+        parts = [f"{text} {noted[key]}" for key, text in names.items() if noted.get(key) is not None]
+        hashes = [(key, str(noted.get(f"{key}_sha256") or "")) for key in ("weights", "data")]
+        return ", ".join(parts + [f"{key} sha256 {value[:SHOWN_HASH]}…" for key, value in hashes if value])
+
+    @property
+    def halving(self) -> str:
+        """Where half of the clean accuracy is lost, read off straight lines between the points."""
+        half = self.points[0].rate / 2
+        if half == 0:
+            return "No picture was right before the attack, so there was nothing to lose."
+        for left, right in zip(self.points, self.points[1:]):
+            if right.rate <= half:
+                eps = left.eps + (right.eps - left.eps) * (left.rate - half) / (left.rate - right.rate)
+                return f"Half of the clean accuracy is gone at about {words.size(eps, right.text)}."
+        return f"More than half of the clean accuracy is left at {self.points[-1].text}."
+
+
+def columns(runs: Sequence[Run]) -> list[Column]:
+    """All runs with their names, in the order given; a run alone has the second colour, which is the calmer one."""
+    first = 1 if len(runs) == 1 else 0
+    return [_column(run, name, first + place) for place, (run, name) in enumerate(zip(runs, compare.labels(runs)))]
+
+
+def _column(run: Run, name: str, place: int) -> Column:
+    believe = run.summary["believe"]
+    wrong = disagreements(run.summary, run.records) if run.records is not None else []
+    own = [_recount(wrong)] if run.records is not None else []
+    reason = f"its summary and its records disagree ({'; '.join(wrong)})" if wrong else str(believe["because"])
+    rows, tables = failures.class_rows(run.summary), failures.tables(run.summary)
+    names = failures.class_names(run.summary, max((len(table) for _, table in tables), default=0))
+    written = len(names) <= LARGEST_TABLE
+    return Column(
+        run=run,
+        name=name,
+        place=place,
+        style=marks.colour(place),
+        mark=marks.marker(place),
+        believe=bool(believe["verdict"]) and not wrong,
+        because=words.because(reason),
+        checks=[*(run.summary.get("checks") or []), *own],
+        points=_points(run),
+        classes=rows,
+        hardest=failures.hardest(rows),
+        confused=failures.confusions(run.summary, "after"),
+        names=names,
+        tables=tables if written else [],
+        maps=[] if written else [(title, heat_map(np.asarray(table))) for title, table in tables],
+    )
+
+
+def _recount(wrong: Sequence[str]) -> dict[str, Any]:
+    """The report's own check, in the form of those in `summary.json`."""
+    good = "The counts of the headline and of the curve were counted again from the records when this page was made."
+    return {
+        "name": "recount",
+        "title": "The records give the same counts",
+        "verdict": "fail" if wrong else "pass",
+        "evidence": "; ".join(wrong) or good,
+        "advice": "Delete summary.json and run `holdfast evaluate ... --resume`; do not edit a run." if wrong else "",
+    }
+
+
+def _points(run: Run) -> tuple[figures.Point, ...]:
+    clean = run.summary["clean"]
+    found = [(0.0, "clean", clean)]
+    found += [
+        (point["eps"], words.radius(point), point["robust"]) for point in run.summary["curve"] if point["eps"] > 0
+    ]
+    return tuple(figures.Point(eps, text, rate["rate"], rate["low"], rate["high"]) for eps, text, rate in found)
