@@ -1,0 +1,77 @@
+"""Where a trained model comes from: train.json, and what its card says of the training."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.access.borrow import home
+from holdfast.data import Pictures
+from holdfast.models import Card
+from holdfast.options import to_plain
+from holdfast.train.history import Epoch
+from holdfast.train.steps import Course
+
+
+def _recipe(course: Course) -> dict[str, Any]:
+    return {
+        "options": to_plain(course.options),
+        "adversary": course.adversary.plain() if course.adversary else None,
+        "seed": course.seed,
+    }
+
+
+def _data(pictures: Pictures) -> dict[str, Any]:
+    return {"name": pictures.name, "split": pictures.split, "n": len(pictures), "sha256": pictures.sha256()}
+
+
+def about(
+    course: Course,
+    model: nn.Module,
+    card: Card,
+    pictures: Pictures,
+    validation: Pictures | None,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """train.json."""
+    return {
+        "format": 1,
+        **_recipe(course),
+        "data": _data(pictures),
+        "validation": _data(validation) if validation is not None else None,
+        "model": to_plain(replace(card, training={})),
+        "provenance": _provenance(home(model, pictures.images), command),
+    }
+
+
+def training(course: Course, pictures: Pictures, history: Sequence[Epoch]) -> dict[str, Any]:
+    """What the card says of the training: how it was made and how it scored."""
+    origin = _provenance(torch.device("cpu"), ())
+    return {
+        "recipe": _recipe(course),
+        "data": _data(pictures),
+        "scores": history[-1].plain(),
+        "holdfast": origin["holdfast"],
+        "torch": origin["torch"],
+    }
+
+
+def _provenance(device: torch.device, command: Sequence[str]) -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("holdfast")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        own = "source"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "holdfast": own,
+        "torch": torch.__version__,
+        "device": name,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": list(command),
+    }

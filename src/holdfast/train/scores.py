@@ -1,0 +1,29 @@
+"""How a model does on the validation split, after an epoch."""
+
+import torch
+from torch import nn
+
+from holdfast.data import Pictures
+from holdfast.train.adversary import dtype_of, rows_of
+from holdfast.train.history import Count
+from holdfast.train.steps import Course
+
+
+def scores(model: nn.Module, validation: Pictures | None, course: Course) -> tuple[Count | None, Count | None]:
+    """Right answers on the validation split, and of its first few those that withstand the adversary."""
+    if validation is None:
+        return None, None
+    model.eval()
+    batch = max(256, course.options.batch)
+    right = 0
+    with torch.no_grad():
+        for rows in rows_of(validation, batch):
+            answer = model(validation.x(rows, dtype_of(model))).argmax(1)
+            right += int((answer == validation.labels[rows]).sum())
+    clean = Count(right, len(validation))
+    count = min(course.options.attacked, len(validation))
+    if course.adversary is None or not count:
+        return clean, None
+    few = validation.take(slice(0, count))
+    kept = course.adversary.withstood(model, few, batch=batch, seed=course.key(0, "validation"))
+    return clean, Count(kept, count)

@@ -1,0 +1,103 @@
+"""What training starts from: a card for the pictures, a model on its device, and checks of both."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from holdfast.data import Pictures
+from holdfast.errors import DataError
+from holdfast.models import Card, check_answer
+from holdfast.models import architecture as named
+from holdfast.options import to_plain
+
+
+def card_for(
+    architecture: str,
+    pictures: Pictures,
+    options: Mapping[str, object] | None = None,
+    *,
+    normalize: bool = True,
+) -> Card:
+    """A card of a registered architecture that fits the pictures, for `train`.
+
+    Args: `options` of the architecture, as values or text; `normalize` puts the pictures' own mean and standard
+    deviation, channel by channel, inside the model.
+    Raises: `OptionError` for unknown names, wrong options or pictures too small; `DataError` for no pictures.
+    """
+    record = named(architecture, options)
+    mean, std = statistics(pictures) if normalize else (None, None)
+    return Card(
+        architecture=architecture,
+        options=to_plain(record),
+        shape=pictures.shape,
+        classes=pictures.classes,
+        mean=mean,
+        std=std,
+    )
+
+
+def statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of every channel over all pixels, in [0, 1], to four digits.
+
+    A channel that never changes gets the standard deviation 1.
+    """
+    check_some(pictures)
+    found = [_moments(pictures.images[:, channel]) for channel in range(pictures.shape[0])]
+    means, stds = zip(*found)
+    return tuple(round(m, 4) for m in means), tuple(round(s, 4) if s >= 1e-4 else 1.0 for s in stds)
+
+
+def _moments(values: torch.Tensor) -> tuple[float, float]:
+    if values.dtype == torch.uint8:  # counted, which is exact and takes no memory for floats
+        counts = values.flatten().bincount(minlength=256).double().cpu()
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        share = counts / counts.sum()
+        mean = (share * levels).sum()
+        return float(mean), float((share * (levels - mean) ** 2).sum().sqrt())
+    whole = values.double()
+    return float(whole.mean()), float(whole.std(correction=0))
+
+
+def check_some(pictures: Pictures) -> None:
+    """Raise `DataError` when there are no pictures."""
+    if not len(pictures):
+        raise DataError(
+            f"{pictures.name}: no pictures in split {pictures.split!r}; allowed: at least one to train on. "
+            "Check the split and the limit."
+        )
+
+
+def check_scale(pictures: Pictures) -> None:
+    """Raise `DataError` for floats outside [0, 1]; bytes are always within."""
+    low, high = (float(value) for value in pictures.images.aminmax())
+    if pictures.images.is_floating_point() and not 0 <= low <= high <= 1:
+        raise DataError(
+            f"{pictures.name}: values from {low:g} to {high:g}; allowed: 0 to 1. Divide 0-255 pictures by 255; "
+            "normalisation belongs inside the model."
+        )
+
+
+def check_fit(model: nn.Module, pictures: Pictures, validation: Pictures | None, name: str) -> None:
+    """Raise unless pictures and validation agree and the model answers them with one logit a class.
+
+    Raises: `DataError` for validation pictures of another kind; `ModelError` for a model that does not fit.
+    """
+    for part in [pictures] if validation is None else [pictures, validation]:
+        check_some(part)
+        check_scale(part)
+    if validation is not None:
+        kinds = [f"{tuple(part.shape)} in {len(part.classes)} classes" for part in (pictures, validation)]
+        if kinds[0] != kinds[1]:
+            raise DataError(
+                f"{validation.name}: validation pictures of shape {kinds[1]}; allowed: as the training pictures, "
+                f"{kinds[0]}. Take both from one data set."
+            )
+    check_answer(model, pictures.shape, len(pictures.classes), name)
+
+
+def on_device(pictures: Pictures, device: torch.device) -> Pictures:
+    """The same pictures with their bytes on the device, to be made floats a batch at a time."""
+    moved = {name: getattr(pictures, name).to(device) for name in ("images", "labels", "place")}
+    return replace(pictures, **moved)

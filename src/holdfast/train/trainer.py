@@ -1,0 +1,142 @@
+"""The door to training: `train`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import nn
+
+from holdfast.access.borrow import home
+from holdfast.attacks import Attack
+from holdfast.data import Pictures
+from holdfast.errors import OptionError
+from holdfast.models import Card
+from holdfast.threats import Threat
+from holdfast.train.about import about, training
+from holdfast.train.adversary import paired
+from holdfast.train.folder import Folder, begin
+from holdfast.train.history import Epoch
+from holdfast.train.options import TrainOptions
+from holdfast.train.scores import scores
+from holdfast.train.start import check_fit, on_device
+from holdfast.train.steps import Course, make_optimiser, one_epoch
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures done, pictures in all epochs)."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it came about."""
+
+    model: nn.Module  # in evaluation mode, on the device it was trained on
+    card: Card | None  # None for a module that came without one
+    history: tuple[Epoch, ...]  # one entry an epoch, also of earlier starts
+    folder: Path | None
+    seconds: float  # of this call
+
+
+def train(
+    model: Card | nn.Module,
+    pictures: Pictures,
+    *,
+    options: TrainOptions | None = None,
+    validation: Pictures | None = None,
+    threat: Threat | None = None,
+    attack: Attack | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train a classifier by cross-entropy, on the pictures or on adversarial ones made from them as it goes.
+
+    Args: `model` a card (see `card_for`), whose model is made with weights drawn from `seed`, or a module, which is
+    trained in place; `validation` is scored after each epoch and decides nothing; `threat` and `attack`, given
+    together, make training adversarial: at every step the share `options.mix` of the batch is replaced by what the
+    attack finds for it (highest loss, model in evaluation mode); `seed` decides first weights, order, dropout and
+    noise, and no global generator is left changed; `device` for the model of a card, the CPU if None; `out` a
+    folder for the run, which needs a card; `resume` goes on with a run that was killed, to the same weights on a
+    CPU with the same number of threads; `command` (its words) goes on record; `on_epoch` is called after each
+    epoch. The weights are those after the last epoch.
+
+    Raises: `OptionError`, `DataError`, `ModelError` for input that cannot be trained; `ModelError` when the loss is
+    not finite any more, with the step; `RunError` when `out` cannot be written, or was begun with other options.
+    Cost: an epoch is one forward and one backward pass a picture, and the attack's passes besides.
+    Source: adversarial training cf. Madry et al. 2018, arXiv:1706.06083, sec. 2.
+    """
+    options = options or TrainOptions()
+    course = Course(options, paired(attack, threat), seed)
+    net, card = _made(model, seed, device, out)
+    check_fit(net, pictures, validation, card.architecture if card else type(net).__name__)
+    folder = None
+    if out is not None and card is not None:
+        folder = begin(out, about(course, net, card, pictures, validation, command), resume=resume)
+        if (done := folder.finished()) is not None:
+            return Trained(done[0].to(home(net, pictures.images)), done[1], done[2], folder.path, 0.0)
+    begun = perf_counter()
+    history = _epochs(net, pictures, validation, course, folder, resume, progress, on_epoch)
+    if card is not None:
+        card = replace(card, training=training(course, pictures, history))
+        card = folder.finish(net, card) if folder else card
+    return Trained(net.eval(), card, history, folder.path if folder else None, perf_counter() - begun)
+
+
+def _made(
+    model: Card | nn.Module, seed: int, device: torch.device | str | None, out: Path | str | None
+) -> tuple[nn.Module, Card | None]:
+    """The module to train and its card."""
+    if isinstance(model, Card):
+        return model.build(seed).to(device or "cpu"), model
+    if out is not None:
+        raise OptionError(
+            "train: out given for a module without a card; allowed: with a card, which says how to build the model "
+            "again. Pass card_for(...), or leave out out and save the weights yourself."
+        )
+    return (model if device is None else model.to(device)), None
+
+
+def _epochs(
+    model: nn.Module,
+    pictures: Pictures,
+    validation: Pictures | None,
+    course: Course,
+    folder: Folder | None,
+    resume: bool,
+    progress: Progress | None,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> tuple[Epoch, ...]:
+    """All epochs that are left, each kept in the folder before the next begins."""
+    device = home(model, pictures.images)
+    pictures = on_device(pictures, device)
+    validation = None if validation is None else on_device(validation, device)
+    optimiser = make_optimiser(model, course.options)
+    history = folder.restore(model, optimiser) if folder else ()
+    total = len(pictures) * course.options.epochs
+    seen = len(pictures) * len(history)
+    seconds: list[float] = []
+    earlier = folder.starts() if folder else []
+
+    def tick(count: int) -> None:
+        nonlocal seen
+        seen += count
+        if progress is not None:
+            progress(seen, total)
+
+    for number in range(len(history) + 1, course.options.epochs + 1):
+        begun = perf_counter()
+        loss, right = one_epoch(model, optimiser, pictures, course, number, tick)
+        epoch = Epoch(number, loss, right, *scores(model, validation, course))
+        history = (*history, epoch)
+        seconds.append(perf_counter() - begun)
+        if folder is not None:
+            folder.keep(model, optimiser, history)
+            folder.time(earlier, seconds, resumed=resume)
+        if on_epoch is not None:
+            on_epoch(epoch)
+    return history
