@@ -1,0 +1,168 @@
+"""`holdfast attack`: adversarial pictures to look at and to compute with."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from holdfast.cli import common, flags, given
+from holdfast.cli.screen import Bar, Screen, table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from holdfast.attacks import AttackResult
+    from holdfast.data import Pictures
+    from holdfast.evaluate import Verdict
+    from holdfast.models import Opened
+    from holdfast.threats import Threat
+
+
+def command(
+    model: flags.Model,
+    data: flags.Data,
+    eps: Annotated[
+        str,
+        typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
+    ],
+    weights: flags.Weights = None,
+    model_set: flags.ModelSet = None,
+    device: flags.Device = "auto",
+    data_dir: flags.DataDir = None,
+    split: flags.Split = "test",
+    limit: flags.Limit = 16,
+    resize: flags.Resize = None,
+    threat: flags.Threat = "linf",
+    low: flags.Low = 0.0,
+    high: flags.High = 1.0,
+    attack: Annotated[
+        str,
+        typer.Option("--attack", metavar="NAME", help="See `holdfast list attacks`.", rich_help_panel=flags.ATTACK),
+    ] = "pgd",
+    attack_set: flags.Set = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="CLASS",
+            help="Name or number of the class to be reached, instead of any wrong one.",
+            rich_help_panel=flags.ATTACK,
+        ),
+    ] = None,
+    arrays: Annotated[
+        Literal["npz", "safetensors"],
+        typer.Option("--arrays", help="Format of the file of arrays.", rich_help_panel=flags.RUN),
+    ] = "npz",
+    seed: flags.Seed = 0,
+    out: flags.Out = None,
+    threads: flags.Threads = None,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Attack a few pictures and write them, attacked and not, as PNGs and arrays.
+
+    Every success is verified: the model is run again on the returned pictures and their change is measured anew.
+    """
+    from holdfast import threats
+    from holdfast.cli.pictures import new_folder, write
+
+    screen = Screen(plain=json, quiet=quiet)
+    common.use_threads(threads)
+    within = threats.build(threat, eps=given.number(eps, "--eps"), low=low, high=high)
+    pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
+    goal = common.class_of(target, pictures)
+    opened = common.model_of(model, weights, model_set, pictures, device)
+    folder = new_folder(out or given.run_name("attack", model, data, attack, threat))
+    with screen.progress("attempts") as bar:
+        found, verdict = _attacked(opened, pictures, within, attack, given.pairs(attack_set, "--set"), goal, seed, bar)
+    plain = write(folder, pictures, found, verdict, arrays, within)
+    broken, right = int((verdict.success & ~verdict.start_wrong).sum()), int((~verdict.start_wrong).sum())
+    goal_text = "" if target is None else f" as {target}"
+    screen.result(
+        plain,
+        table(("picture", "label", "before", "after", "verified", "size"), _rows(pictures, verdict), right=(0, 5)),
+        "",
+        f"{broken} of {right} pictures that were not wrong before are misclassified{goal_text} at {threat} {eps}",
+        f"pictures and arrays: {folder}",
+    )
+
+
+def _attacked(
+    opened: "Opened",
+    pictures: "Pictures",
+    threat: "Threat",
+    name: str,
+    options: dict[str, str],
+    goal: int | None,
+    seed: int,
+    bar: Bar,
+) -> "tuple[AttackResult, Verdict]":
+    """Attack, then verify without trusting the attack."""
+    import torch
+
+    from holdfast import attacks
+    from holdfast.access import Access
+    from holdfast.access.borrow import home
+    from holdfast.evaluate import Meter, verify
+
+    model, attack = opened.model, attacks.build(name, options)
+    here = home(model, pictures.images)
+    x, y = pictures.x().to(here), pictures.labels.to(here)
+    target: Tensor | None = None if goal is None else torch.full_like(y, goal)
+    with Meter(model) as meter:
+        found = attacks.run(
+            attack,
+            model,
+            x,
+            y,
+            threat,
+            seed=seed,
+            target=target,
+            picture=pictures.place,
+            progress=lambda done, total: bar.update(done, total, "attacking"),
+        )
+    verdict = verify(
+        model,
+        x,
+        found.x_adv,
+        y,
+        norm=threat.name,  # type: ignore[arg-type]
+        eps=float(threat.eps),
+        low=threat.low,
+        high=threat.high,
+        target=target,
+        needs_gradient=attack.access >= Access.GRADIENT,
+        backward=meter.backward,
+    )
+    return found, verdict
+
+
+def _rows(pictures: "Pictures", verdict: "Verdict") -> list[tuple[object, ...]]:
+    """A row a picture."""
+    names = pictures.classes
+
+    def said(prediction: int, confidence: float) -> str:
+        known = names[prediction] if 0 <= prediction < len(names) else f"class {prediction}"
+        return f"{known} ({100 * confidence:.0f} %)"
+
+    columns = zip(
+        pictures.place.tolist(),
+        pictures.labels.tolist(),
+        verdict.prediction.tolist(),
+        verdict.confidence.tolist(),
+        verdict.prediction_adv.tolist(),
+        verdict.confidence_adv.tolist(),
+        verdict.start_wrong.tolist(),
+        verdict.success.tolist(),
+        verdict.size.tolist(),
+    )
+    return [
+        (
+            place,
+            names[label],
+            said(before, sure),
+            said(after, surer),
+            "wrong before" if wrong else "broken" if success else "held",
+            f"{size:.4g}",
+        )
+        for place, label, before, sure, after, surer, wrong, success, size in columns
+    ]

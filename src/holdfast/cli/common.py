@@ -1,0 +1,124 @@
+"""What several commands do before their own work: find the device, load the pictures, open the model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.cli import given
+from holdfast.cli.screen import Screen
+from holdfast.errors import OptionError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+    from holdfast.attacks import Attack
+    from holdfast.data import Pictures
+    from holdfast.models import Opened
+
+
+def device_of(text: str) -> "torch.device":
+    """The device meant. Raises: `OptionError` for one that is unknown or not there."""
+    import torch
+
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise OptionError(f"--device {text!r}; allowed: auto, cpu, cuda, or one of several GPUs such as cuda:1.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(
+            f"--device {text!r}: PyTorch sees {torch.cuda.device_count()} GPUs here; allowed: auto, cpu"
+            f"{', cuda' if torch.cuda.device_count() else ''}. `holdfast doctor` shows what it sees."
+        )
+    return device
+
+
+def use_threads(count: int | None) -> None:
+    """Set the number of threads for this process, if one is given."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def pictures_of(
+    screen: Screen,
+    data: str,
+    split: str,
+    *,
+    data_dir: Path | None = None,
+    limit: int | None = None,
+    resize: str | None = None,
+) -> "Pictures":
+    """The pictures asked for; what was left out or changed on reading is told."""
+    from holdfast.data import load
+
+    shown = not (screen.quiet or screen.plain)
+    found = load(data, split, data_dir=data_dir, limit=limit, resize=given.size(resize), progress=shown)
+    if found.skipped:
+        named = ", ".join(found.skipped[:3]) + (", ..." if len(found.skipped) > 3 else "")
+        screen.note(f"note: {len(found.skipped)} files are not pictures and were left out: {named}")
+    for text in found.notes:
+        screen.note(f"note: {text}")
+    return found
+
+
+def model_of(
+    text: str, weights: Path | None, options: Sequence[str] | None, pictures: "Pictures", device: str
+) -> "Opened":
+    """The model asked for, on its device, tried on the shape of the pictures."""
+    from holdfast.models import open_model
+
+    where = device_of(device)
+    opened = open_model(
+        text,
+        weights,
+        shape=pictures.shape,
+        classes=len(pictures.classes),
+        options=given.pairs(options, "--model-set") or None,
+    )
+    opened.model.to(where)
+    return opened
+
+
+def attacks_of(attack: str | None, suite: str | None, options: Sequence[str] | None) -> "tuple[Attack, ...]":
+    """One attack with its options, or a suite; the suite "quick" when neither is named."""
+    from holdfast import attacks
+    from holdfast.evaluate import suite as suite_of
+
+    chosen = given.pairs(options, "--set")
+    if attack is None:
+        if chosen:
+            raise OptionError(
+                f"--set {next(iter(chosen))}=... without --attack; allowed: with an attack. Add --attack pgd."
+            )
+        return suite_of(suite or "quick").attacks
+    if suite is not None:
+        raise OptionError(f"--attack {attack} and --suite {suite}; allowed: one of the two. Leave one out.")
+    return (attacks.build(attack, chosen),)
+
+
+def class_of(text: str | None, pictures: "Pictures") -> int | None:
+    """A class by name or number. Raises: `OptionError` for one that the data do not have."""
+    if text is None:
+        return None
+    if text in pictures.classes:
+        return pictures.classes.index(text)
+    if text.isdecimal() and int(text) < len(pictures.classes):
+        return int(text)
+    raise unknown("class", text, pictures.classes)
+
+
+def card_plain(opened: "Opened") -> Mapping[str, Any] | None:
+    """The card of a model folder as JSON has it."""
+    from holdfast.options import to_plain
+
+    return None if opened.card is None else to_plain(opened.card)
+
+
+def percent(rate: float) -> str:
+    """0.8132 as "81.3 %"."""
+    return f"{100 * rate:.1f} %"

@@ -1,0 +1,172 @@
+"""`holdfast evaluate`: how accurate, how robust, and whether to believe it."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.cli import common, flags, given
+from holdfast.cli.group import resumable
+from holdfast.cli.screen import Screen, duration, table
+
+if TYPE_CHECKING:
+    from holdfast.evaluate import Evaluation
+
+
+def command(
+    model: flags.Model,
+    data: flags.Data,
+    eps: Annotated[
+        str,
+        typer.Option(
+            "--eps",
+            metavar="NUMBERS",
+            help="Radius or radii in pixel units, such as 8/255 or 2/255,4/255,8/255.",
+            rich_help_panel=flags.ATTACK,
+        ),
+    ],
+    weights: flags.Weights = None,
+    model_set: flags.ModelSet = None,
+    device: flags.Device = "auto",
+    data_dir: flags.DataDir = None,
+    split: flags.Split = "test",
+    limit: flags.Limit = None,
+    resize: flags.Resize = None,
+    threat: flags.Threat = "linf",
+    low: flags.Low = 0.0,
+    high: flags.High = 1.0,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            metavar="NAME",
+            help="Attacks in a row, by default quick; see `holdfast list suites`.",
+            rich_help_panel=flags.ATTACK,
+        ),
+    ] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            "--attack",
+            metavar="NAME",
+            help="One attack instead; see `holdfast list attacks`.",
+            rich_help_panel=flags.ATTACK,
+        ),
+    ] = None,
+    attack_set: flags.Set = None,
+    batch: Annotated[
+        str,
+        typer.Option("--batch", metavar="auto|N", help="Pictures a call of the model.", rich_help_panel=flags.RUN),
+    ] = "auto",
+    seed: flags.Seed = 0,
+    checks: Annotated[
+        bool,
+        typer.Option("--checks/--no-checks", help="Ask whether the number can be believed.", rich_help_panel=flags.RUN),
+    ] = True,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
+    ] = True,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Do only part I of N; `holdfast merge` joins the parts.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = None,
+    out: flags.Out = None,
+    resume: flags.Resume = False,
+    threads: flags.Threads = None,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Attack a classifier, verify what was found, and say whether to believe the number.
+
+    Writes a run folder with every picture's record and a report. Interrupted, it goes on with --resume.
+    """
+    from holdfast import threats
+    from holdfast.evaluate import evaluate
+
+    screen = Screen(plain=json, quiet=quiet)
+    common.use_threads(threads)
+    radii = given.numbers(eps, "--eps")
+    within = threats.build(threat, eps=max(radii), low=low, high=high)
+    attacks = common.attacks_of(attack, suite, attack_set)
+    part, size = given.part(shard), given.batch_size(batch)
+    pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
+    opened = common.model_of(model, weights, model_set, pictures, device)
+    folder = out or given.run_name(model, data, threat, None if part is None else f"part-{part[0]}-of-{part[1]}")
+    with screen.progress() as bar, resumable():
+        found = evaluate(
+            opened.model,
+            pictures,
+            within,
+            attacks,
+            eps=radii,
+            seed=seed,
+            batch=size,
+            out=folder,
+            resume=resume,
+            shard=part,
+            checks=checks,
+            progress=bar,
+            name=model,
+            command=["holdfast", *sys.argv[1:]],
+            card=common.card_plain(opened),
+        )
+    told(screen, found, page=_page(found) if report and part is None else None, part=part)
+
+
+def _page(found: "Evaluation") -> Path | None:
+    """The report of a finished run."""
+    from holdfast.report import write
+
+    return None if found.run is None else write([found.run])
+
+
+def told(screen: Screen, found: "Evaluation", *, page: Path | None, part: tuple[int, int] | None = None) -> None:
+    """Show an evaluation: the verdict first, then the numbers, the doubts and where everything is."""
+    plain: dict[str, Any] = {
+        **found.to_plain(),
+        "eps": list(found.summary["threat"]["eps"]),
+        "report": None if page is None else str(page),
+        "shard": None if part is None else list(part),
+    }
+    shown: list[Any] = [_verdict(found, part), "", rates(found)]
+    doubts = [check for check in found.checks if check.verdict in ("fail", "warn")]
+    shown += [""] * bool(doubts)
+    shown += [f"{c.verdict}: {c.title}: {c.evidence}. {c.advice}".replace("..", ".") for c in doubts]
+    forward, backward = found.passes["forward_per_picture"], found.passes["backward_per_picture"]
+    shown += ["", f"{forward:.1f} forward and {backward:.1f} backward passes a picture, {duration(found.seconds)}"]
+    if found.run is not None:
+        shown.append(f"run: {found.run}")
+    if page is not None:
+        shown.append(f"report: {page}")
+    if part is not None:
+        shown.append(f"next: holdfast merge PART... --out RUN, with the folders of all {part[1]} parts")
+    screen.result(plain, *shown)
+
+
+def _verdict(found: "Evaluation", part: tuple[int, int] | None) -> str:
+    if part is not None:
+        return f"Part {part[0]} of {part[1]} is done; the verdict comes with the merge."
+    return f"{'Believe' if found.believe else 'Do not believe'} these numbers: {found.because}"
+
+
+def rates(found: "Evaluation") -> Any:
+    """Clean and robust accuracy, a row a radius."""
+    threat = found.summary["threat"]["name"]
+    rows = [("clean", "", found.clean)]
+    rows += [("robust", f"{threat} {point.eps_text}", point.robust) for point in found.curve]
+    cells = [
+        (name, eps, f"{rate.k} of {rate.n}", common.percent(rate.rate), interval(rate.low, rate.high))
+        for name, eps, rate in rows
+    ]
+    return table(("accuracy", "eps", "right", "rate", "95 % interval"), cells, right=(2, 3, 4))
+
+
+def interval(low: float, high: float) -> str:
+    """Both ends in percent."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %"

@@ -1,0 +1,120 @@
+"""Flags that several commands share, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PICTURES, MODEL, ATTACK, RUN = "Pictures", "Model", "Attack", "Run"
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="RUN|FILE.py:FACTORY|NAME",
+        help="A folder that `train` wrote, your own FILE.py:FACTORY, or an architecture with --weights.",
+        rich_help_panel=MODEL,
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="A .safetensors, .pt or .pth file of tensors, for FILE.py:FACTORY or an architecture.",
+        rich_help_panel=MODEL,
+    ),
+]
+ModelSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-set",
+        metavar="NAME=VALUE",
+        help="An option of the architecture; may be repeated. See `holdfast list models`.",
+        rich_help_panel=MODEL,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        help="Where to compute: auto takes a GPU if there is one.",
+        rich_help_panel=MODEL,
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="NAME|FOLDER",
+        help="A data set (see `holdfast list data`), or a folder with a sub-folder of pictures a class.",
+        rich_help_panel=PICTURES,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where data sets lie or are fetched to; else HOLDFAST_DATA, else a cache.",
+        rich_help_panel=PICTURES,
+    ),
+]
+Split = Annotated[
+    str, typer.Option("--split", metavar="train|validation|test", help="Which part.", rich_help_panel=PICTURES)
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", "-n", metavar="N", help="Only the first N pictures.", rich_help_panel=PICTURES),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option("--resize", metavar="SIDE|HxW", help="Resize the pictures of a folder.", rich_help_panel=PICTURES),
+]
+Threat = Annotated[
+    str,
+    typer.Option(
+        "--threat",
+        "--norm",
+        metavar="linf|l2|l1|l0",
+        help="How the size of a change is measured.",
+        rich_help_panel=ATTACK,
+    ),
+]
+Low = Annotated[
+    float, typer.Option("--low", help="Smallest value of a pixel that an attack may use.", rich_help_panel=ATTACK)
+]
+High = Annotated[
+    float, typer.Option("--high", help="Largest value of a pixel that an attack may use.", rich_help_panel=ATTACK)
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="NAME=VALUE",
+        help="An option of the attack, such as steps=100; may be repeated. See `holdfast list attacks`.",
+        rich_help_panel=ATTACK,
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=RUN)]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="DIR", help="A new folder; by default one in runs/.", rich_help_panel=RUN),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.", rich_help_panel=RUN)]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        help="Threads of the processor; by default PyTorch's choice.",
+        rich_help_panel=RUN,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=RUN)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel=RUN)]

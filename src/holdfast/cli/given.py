@@ -1,0 +1,87 @@
+"""What users write on the command line, as values."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from holdfast.errors import OptionError
+
+RUNS = Path("runs")  # where runs go that nobody named
+
+
+def numbers(text: str, flag: str) -> tuple[float, ...]:
+    """ "2/255,4/255" or "0.1" as floats, in the order given.
+
+    Raises: `OptionError` for anything but finite numbers and fractions with commas between.
+    """
+    try:
+        return tuple(float(Fraction(part.replace(" ", ""))) for part in text.split(","))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise OptionError(
+            f"{flag} {text!r}; allowed: numbers or fractions with commas between, such as 0.1 or 2/255,8/255."
+        ) from None
+
+
+def number(text: str, flag: str) -> float:
+    """One number or fraction."""
+    found = numbers(text, flag)
+    if len(found) != 1:
+        raise OptionError(f"{flag} {text!r}; allowed here: one number, such as 0.1 or 8/255.")
+    return found[0]
+
+
+def pairs(given: Sequence[str] | None, flag: str) -> dict[str, str]:
+    """["steps=40", ...] as {"steps": "40", ...}. Raises: `OptionError` without an equals sign, or for a name twice."""
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise OptionError(f"{flag} {text!r}; allowed: NAME=VALUE, such as {flag} steps=40.")
+        if name in found:
+            raise OptionError(f"{flag} {name} is given twice, as {found[name]!r} and {value!r}; allowed: once.")
+        found[name] = value.strip()
+    return found
+
+
+def part(text: str | None) -> tuple[int, int] | None:
+    """ "1/4" as (1, 4). Raises: `OptionError` for another form."""
+    if text is None:
+        return None
+    number_, slash, of = text.partition("/")
+    if not (slash and number_.strip().isdecimal() and of.strip().isdecimal()):
+        raise OptionError(f"--shard {text!r}; allowed: I/N, such as 1/4 for the first of four parts.")
+    return int(number_), int(of)
+
+
+def batch_size(text: str) -> int | Literal["auto"]:
+    """ "auto" or a whole number. Raises: `OptionError` for another form."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise OptionError(f"--batch {text!r}; allowed: auto, or a whole number of pictures from 1 up, such as 256.")
+    return int(text)
+
+
+def size(text: str | None) -> int | tuple[int, int] | None:
+    """ "32" or "32x48" (height x width). Raises: `OptionError` for another form."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if not all(side.isdecimal() for side in sides) or len(sides) > 2:
+        raise OptionError(f"--resize {text!r}; allowed: a side or HEIGHTxWIDTH in pixels, such as 32 or 32x48.")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def run_name(*parts: str | None) -> Path:
+    """runs/MODEL-DATA-THREAT from what was given, for a run that nobody named."""
+    return RUNS / "-".join(_readable(text) for text in parts if text)
+
+
+def _readable(text: str) -> str:
+    """A model, data set or folder as part of a folder's name."""
+    file, _, factory = text.rpartition(":") if ".py:" in text else (text, "", "")
+    stem = Path(file).stem if factory else Path(file).resolve().name if "/" in file or file in (".", "..") else file
+    word = f"{stem}-{factory}" if factory else stem
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in word).strip("-.") or "run"

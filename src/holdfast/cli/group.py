@@ -1,0 +1,118 @@
+"""Every way a command can end, told in one line and with the right exit code."""
+
+import errno
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from typer.core import TyperGroup
+
+from holdfast.cli.screen import stop_logging
+from holdfast.errors import HoldfastError, OptionError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class Interrupted(Exception):
+    """Ctrl-C in a run that can go on; its text says how."""
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Turn Ctrl-C into the line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        words = ["holdfast", *sys.argv[1:]]
+        again = shlex.join(words if "--resume" in words else [*words, "--resume"])
+        raise Interrupted(f"interrupted; go on with: {again}") from error
+
+
+class Group(TyperGroup):
+    """The commands, with holdfast's own errors and exit codes instead of Typer's."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command and leave with its exit code."""
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            if code == INTERRUPTED:
+                tell("interrupted")
+            sys.stdout.flush()
+        except Exception as error:
+            leave(error)
+        finally:
+            stop_logging()
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def leave(error: Exception) -> NoReturn:
+    """Say what went wrong in one line, and exit."""
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has left, as `head` does. Nothing may be written to it any more, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    if isinstance(error, Interrupted):
+        tell(str(error))
+        sys.exit(INTERRUPTED)
+    told = message(error)
+    if told is None:
+        traceback.print_exception(error)
+        tell(
+            "error: this was not foreseen. Unless one of the lines above is in a file of your own, it is a fault of "
+            "holdfast: please report it with them."
+        )
+    elif told:
+        tell(told)
+    sys.exit(USAGE if isinstance(error, OptionError) or hasattr(error, "format_message") else FAILED)
+
+
+def message(error: Exception) -> str | None:
+    """The line for an error that is the input's or the machine's; None for a bug."""
+    if hasattr(error, "format_message"):  # Typer's own, of a command line that it cannot read
+        return usage(error)
+    if isinstance(error, HoldfastError):
+        return f"error: {one_line(error)}"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" {error.filename!r}" if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "Free some space" if full else "Check the path and its rights"
+        return f"error: {error.strerror}{where}. {mend}, then run again; a run that began goes on with --resume."
+    if isinstance(error, MemoryError) or ("memory" in str(error) and "alloc" in str(error).lower()):
+        return f"error: not enough memory: {one_line(error)[:160]}. Try a smaller --batch, or --limit."
+    return None
+
+
+def usage(error: Any) -> str:
+    """Typer's complaint and where the help is."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())
+    text = one_line(error.format_message())
+    context = getattr(error, "ctx", None)
+    return f"error: {text}{'' if text.endswith(('.', '?', ')')) else '.'}" + (
+        f" See `{context.command_path} --help`." if context is not None else ""
+    )
+
+
+def one_line(text: object) -> str:
+    """Without line breaks."""
+    return " ".join(str(text).split())
+
+
+def tell(text: str) -> None:
+    """One line to stderr, whatever has become of it."""
+    try:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

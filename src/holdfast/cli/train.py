@@ -1,0 +1,203 @@
+"""`holdfast train`: a classifier, ordinary or hardened by adversarial training."""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.cli import common, flags, given
+from holdfast.cli.group import resumable
+from holdfast.cli.screen import Screen, duration
+from holdfast.errors import OptionError
+
+if TYPE_CHECKING:
+    from holdfast.attacks import Attack
+    from holdfast.threats import Threat
+    from holdfast.train import Epoch, Trained
+
+TRAINING = "Training"
+
+
+def command(
+    data: flags.Data,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="An architecture; see `holdfast list models`.",
+            rich_help_panel=flags.MODEL,
+        ),
+    ],
+    data_dir: flags.DataDir = None,
+    limit: flags.Limit = None,
+    resize: flags.Resize = None,
+    validation: Annotated[
+        bool,
+        typer.Option(
+            "--validation/--no-validation",
+            help="Score the validation split after each epoch.",
+            rich_help_panel=flags.PICTURES,
+        ),
+    ] = True,
+    model_set: flags.ModelSet = None,
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            "--normalize/--no-normalize",
+            help="Put the training pictures' mean and standard deviation inside the model.",
+            rich_help_panel=flags.MODEL,
+        ),
+    ] = True,
+    device: flags.Device = "auto",
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Times all pictures are seen.", rich_help_panel=TRAINING)
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Pictures a step.", rich_help_panel=TRAINING)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", "--lr", help="Largest step size.", rich_help_panel=TRAINING)
+    ] = None,
+    train_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--train-set",
+            metavar="NAME=VALUE",
+            help="Any option of training; may be repeated. See `holdfast list training`.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    adversarial: Annotated[
+        str | None,
+        typer.Option(
+            "--adversarial",
+            metavar="ATTACK",
+            help="Train on what this attack makes of each batch; pgd then takes 7 steps of 0.25 eps, but for --set.",
+            rich_help_panel=flags.ATTACK,
+        ),
+    ] = None,
+    threat: flags.Threat = "linf",
+    eps: Annotated[
+        str | None,
+        typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
+    ] = None,
+    low: flags.Low = 0.0,
+    high: flags.High = 1.0,
+    attack_set: flags.Set = None,
+    seed: flags.Seed = 0,
+    out: flags.Out = None,
+    resume: flags.Resume = False,
+    threads: flags.Threads = None,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Train a classifier: ordinarily, or hardened with --adversarial.
+
+    Writes a folder with the model that `evaluate --model` takes. Interrupted, it goes on with --resume.
+    """
+    from holdfast.options import parse
+    from holdfast.train import TrainOptions, card_for, train
+
+    screen = Screen(plain=json, quiet=quiet)
+    common.use_threads(threads)
+    named = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
+    options = parse(TrainOptions, _merged(named, given.pairs(train_set, "--train-set")))
+    adversary = _adversary(adversarial, threat, eps, low, high, given.pairs(attack_set, "--set"))
+    where = common.device_of(device)
+    pictures = common.pictures_of(screen, data, "train", data_dir=data_dir, limit=limit, resize=resize)
+    held_out = common.pictures_of(screen, data, "validation", data_dir=data_dir, resize=resize) if validation else None
+    card = card_for(model, pictures, given.pairs(model_set, "--model-set"), normalize=normalize)
+    hardened = f"{adversarial}-{threat}" if adversarial else None
+    folder = out or given.run_name(model, data, hardened)
+    with screen.progress() as bar, resumable():
+        trained = train(
+            card,
+            pictures,
+            options=options,
+            validation=held_out,
+            attack=adversary[0],
+            threat=adversary[1],
+            seed=seed,
+            device=where,
+            out=folder,
+            resume=resume,
+            command=["holdfast", *sys.argv[1:]],
+            progress=lambda done, total: bar.update(done, total, "training"),
+            on_epoch=lambda epoch: screen.note(_line(epoch, options.epochs)),
+        )
+    screen.result(_plain(trained), *_shown(trained, model, data))
+
+
+def _merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
+    """Options given by flags of their own and by name. Raises: `OptionError` for one given both ways."""
+    flagged = {name: value for name, value in named.items() if value is not None}
+    for name in flagged:
+        if name in options:
+            raise OptionError(
+                f"{name} is given as --{name.replace('_', '-')} and in --train-set; allowed: one of the two."
+            )
+    return {**flagged, **options}
+
+
+def _adversary(
+    attack: str | None, threat: str, eps: str | None, low: float, high: float, options: Mapping[str, str]
+) -> "tuple[Attack | None, Threat | None]":
+    """The attack and the threat of adversarial training; neither without --adversarial."""
+    from holdfast import threats
+    from holdfast.train import inner_attack
+
+    if attack is None:
+        if eps is not None or options:
+            raise OptionError(
+                f"{'--eps' if eps is not None else '--set'} without --adversarial; allowed: with an attack to train "
+                "against. Add --adversarial pgd."
+            )
+        return None, None
+    made = inner_attack(attack, options)
+    if eps is None:
+        raise OptionError("--adversarial without --eps; allowed: with a radius in pixel units. Add --eps 8/255.")
+    return made, threats.build(threat, eps=given.number(eps, "--eps"), low=low, high=high)
+
+
+def _line(epoch: "Epoch", of: int) -> str:
+    """One epoch as a line."""
+    text = f"epoch {epoch.number} of {of}: loss {epoch.loss:.3f}, training {common.percent(epoch.train.rate)}"
+    if epoch.validation is not None:
+        text += f", validation {common.percent(epoch.validation.rate)}"
+    if epoch.robust is not None:
+        text += f", under attack {common.percent(epoch.robust.rate)}"
+    return text
+
+
+def _plain(trained: "Trained") -> dict[str, Any]:
+    """For --json."""
+    from holdfast.evaluate import Rate
+    from holdfast.options import to_plain
+
+    last = trained.history[-1]
+    rates = {
+        name: None if count is None else Rate(*count).to_plain()
+        for name, count in (("validation", last.validation), ("robust", last.robust))
+    }
+    return {
+        "run": str(trained.folder),
+        **rates,
+        "seconds": trained.seconds,
+        "history": [epoch.plain() for epoch in trained.history],
+        "card": to_plain(trained.card),
+    }
+
+
+def _shown(trained: "Trained", model: str, data: str) -> list[str]:
+    """For people."""
+    last = trained.history[-1]
+    lines = [f"trained {model} on {data}: {len(trained.history)} epochs in {duration(trained.seconds)}"]
+    for name, count in (("validation", last.validation), ("under attack", last.robust)):
+        if count is not None:
+            lines.append(f"{name}: {count.k} of {count.n} right ({common.percent(count.rate)})")
+    return [
+        *lines,
+        f"model: {trained.folder}",
+        f"next: holdfast evaluate --model {trained.folder} --data {data} --eps 8/255",
+    ]
