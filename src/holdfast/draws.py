@@ -31,7 +31,7 @@ _SECOND = _signed(0x94D049BB133111EB)
 def _shift(word: Tensor, by: int) -> Tensor:
     """Shift right and fill with zeros: torch fills int64 with the sign."""
     mask: int = 2 ** (64 - by) - 1
-    return (word >> by) & mask
+    return (word >> by).bitwise_and_(mask)
 
 
 def _mix(word: Tensor) -> Tensor:
@@ -39,9 +39,9 @@ def _mix(word: Tensor) -> Tensor:
 
     Source: Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195, on SplitMix; constants: D. Stafford's mix 13.
     """
-    word = (word ^ _shift(word, 30)) * _FIRST
-    word = (word ^ _shift(word, 27)) * _SECOND
-    return word ^ _shift(word, 31)
+    word = _shift(word, 30).bitwise_xor_(word).mul_(_FIRST)
+    word = _shift(word, 27).bitwise_xor_(word).mul_(_SECOND)
+    return _shift(word, 31).bitwise_xor_(word)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def map_lanes(function: Callable[..., Tensor], *trees: Tree) -> Tree:
 
 def take(tree: Tree, lanes: Tensor) -> Tree:
     """The lanes that an index (L,) int64 or a mask (N,) bool selects."""
-    return map_lanes(lambda tensor: tensor[lanes], tree)
+    rows = lanes.nonzero().squeeze(1) if lanes.dtype == torch.bool else lanes
+    return map_lanes(lambda tensor: tensor.index_select(0, rows), tree)
 
 
 def join(trees: Sequence[Tree]) -> Tree:

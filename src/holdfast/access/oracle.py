@@ -89,12 +89,12 @@ class Oracle:
         with torch.enable_grad():
             points = points.detach().requires_grad_()
             logits = checked(self.model(points), len(points))
-            rows = torch.split(logits, sizes)
+            rows = split(logits, sizes)
             losses = [tuple(f(z, part.goal) for f in part.objectives) for z, part in zip(rows, parts, strict=True)]
             # Pictures do not mix in evaluation mode, so the gradient of the sum holds each picture's own.
             totals = [sum_of([loss[k] for loss in losses]) for k in range(passes)]
         found = [gradient(total, points, retain=k + 1 < passes) for k, total in enumerate(totals)]
-        gradients = [torch.split(one, sizes) for one in found]
+        gradients = [split(one, sizes) for one in found]
         return [
             (
                 rows[i].detach(),
@@ -114,6 +114,11 @@ class Oracle:
             totals = [logits.gather(1, part.classes[:, m : m + 1]).sum() for m in range(wanted)]
         rows = [gradient(total, points, retain=m + 1 < wanted) for m, total in enumerate(totals)]
         return logits.detach(), torch.stack(rows, 1)
+
+
+def split(values: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    """Rows of `values` in parts of these sizes; a single part is the tensor itself, which spares two calls a round."""
+    return torch.split(values, sizes) if len(sizes) > 1 else [values]
 
 
 def sum_of(values: Sequence[Tensor]) -> Tensor:

@@ -41,7 +41,8 @@ def judged(group: Group, logits: torch.Tensor) -> Scores:
     """Scores with the predicted class and whether the lane's own goal is reached."""
     lane = group.query.lane
     goal = group.case.goal if lane is None else take(group.case.goal, lane)
-    return Scores(labels=logits.argmax(1), reached=goal.reached(logits), logits=logits, lane=lane)
+    labels = logits.argmax(1)
+    return Scores(labels=labels, reached=goal.reached(logits, labels), logits=logits, lane=lane)
 
 
 def restricted(answer: Answer, access: Access) -> Answer:

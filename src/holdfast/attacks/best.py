@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from holdfast.lanes import choose, take
+from holdfast.lanes import take
 
 Aim = Literal["first_success", "highest_loss", "smallest"]
 """What is best, and what ends a picture: its first success; nothing, the highest loss being wanted; nothing, the
@@ -65,7 +65,14 @@ def keep_better(best: Best, points: Tensor, merit: Merit, aim: Aim) -> Best:
     """Lane by lane the better one of the best so far and the new point."""
     better = is_better(merit, best.merit, aim)
     kept = overwritten(best.kept, best.in_last & ~better, best.last)
-    return replace(best, merit=choose(better, merit, best.merit), kept=kept, last=points, in_last=better)
+    old = best.merit
+    merit = Merit(
+        reached=old.reached | merit.reached,  # no success is ever given up for a point that is none
+        loss=torch.where(better, merit.loss, old.loss),
+        size=None if merit.size is None or old.size is None else torch.where(better, merit.size, old.size),
+        question=torch.where(better, merit.question, old.question),
+    )
+    return Best(merit, kept=kept, last=points, in_last=better)
 
 
 def overwritten(target: Tensor, lanes: Tensor, source: Tensor) -> Tensor:
@@ -73,7 +80,7 @@ def overwritten(target: Tensor, lanes: Tensor, source: Tensor) -> Tensor:
     if target.device.type != "cpu":  # there a list of rows would have to wait for the device
         return torch.where(lanes.view(-1, *[1] * (target.ndim - 1)), source, target)
     rows = lanes.nonzero().squeeze(1)
-    return target.index_copy_(0, rows, source[rows]) if len(rows) else target
+    return target.index_copy_(0, rows, source.index_select(0, rows)) if len(rows) else target
 
 
 def best_point_of_lane(points: Merit, lane: Tensor, lanes: int, aim: Aim) -> tuple[Tensor, Merit]:

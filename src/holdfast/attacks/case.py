@@ -54,4 +54,4 @@ class Case:
             moved = x_adv + direction * length.view(-1, *[1] * (x_adv.ndim - 1)).to(x_adv)
         else:
             moved = torch.add(x_adv, direction, alpha=length)
-        return self.project(moved)
+        return self.threat.project(moved, self.x, self.limits, out=moved)

@@ -240,7 +240,7 @@ class Engine:
         points, reached, size = query.points, answer.reached, None
         loss = loss_of(group, answer).to(points.dtype)
         # What is not finite ranks below everything, or one infinite loss would stay the best for good.
-        worth = torch.where(loss.isfinite(), loss, -torch.inf)
+        worth = loss.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
         if wanders(group.attack) or aim == "smallest":
             threat, x = (case.threat, case.x) if lane is None else take((case.threat, case.x), lane)
             size = threat.size(points - x)

@@ -32,6 +32,8 @@ class Group:
 
     def kept(self, lanes: Tensor) -> "Group":
         """The lanes in the mask (L,) bool."""
+        if bool(lanes.all()):  # most often; a copy would cost as much as a step
+            return self
         parts = take((self.picture, self.rank, self.case, self.state, self.best), lanes)
         return Group(self.attack, *parts, take_query(self.query, lanes))
 

@@ -50,13 +50,14 @@ class Record:
 
     def leave(self, picture: Tensor, rank: Tensor, best: Best) -> None:
         """Lanes are done: keep what they found where it is better than what the picture has."""
+        x_adv = best.x_adv
         for lane in torch.unique(rank).tolist():
             # Within one rank every picture occurs once, so that rows are written without conflict.
-            mine = rank == lane
-            rows, found, x_adv = picture[mine], take(best.merit, mine), best.x_adv[mine]
+            mine = (rank == lane).nonzero().squeeze(1)
+            rows, found = picture[mine], take(best.merit, mine)
             better = is_better(found, take(self.merit, rows), self.aim)
             rows, found = rows[better], take(found, better)
-            self.x_adv[rows] = x_adv[better]
+            self.x_adv.index_copy_(0, rows, x_adv.index_select(0, mine[better]))
             self.lane[rows] = lane
             for field in fields(found):
                 if (values := getattr(found, field.name)) is not None:
@@ -66,7 +67,7 @@ class Record:
 
     def result(self, threat: Threat, goal: Goal, meter: Meter, logits: Tensor, device: torch.device) -> AttackResult:
         """The final word: sizes are measured again, and a point outside the threat is no success."""
-        size = threat.size(self.x_adv.double() - self.x.double())
+        size = threat.size(self.x_adv.to(torch.float64, copy=True).sub_(self.x))
         reached = torch.where(self.lane < 0, goal.reached(logits), self.merit.reached)
         success = reached & within(threat, size) & inside_box(threat, self.x_adv)
         parts = AttackResult(
@@ -91,7 +92,8 @@ def within(threat: Threat, size: Tensor) -> Tensor:
 
 def inside_box(threat: Threat, x_adv: Tensor) -> Tensor:
     """(N,) bool: every input value within the box; a NaN is not."""
-    return ((x_adv >= threat.low) & (x_adv <= threat.high)).flatten(1).all(1)
+    low, high = x_adv.flatten(1).aminmax(dim=1)
+    return (low >= threat.low) & (high <= threat.high)
 
 
 def to(result: AttackResult, device: torch.device) -> AttackResult:

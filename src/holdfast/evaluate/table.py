@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor
 
@@ -23,20 +23,31 @@ PER_EPS = (
 )
 
 
-def records_csv(run: Run, records: Mapping[str, Tensor]) -> bytes:
-    """The file's content: picture by picture, radii ascending; truths as 1 and 0, numbers in full.
+# Numbers as text take a hundred times the room of the numbers, so only so many pictures are text at once.
+PICTURES_AT_ONCE = 1000
+
+
+def records_csv(run: Run, records: Mapping[str, Tensor]) -> Iterator[bytes]:
+    """The file's content, piece by piece: picture by picture, radii ascending; truths as 1 and 0, numbers in full.
 
     `index` is the place in the full split. A picture wrong from the start has success 1, step 0 and size 0.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*ONCE, "eps", *PER_EPS])
-    once = list(zip(*(_numbers(records[name]) for name in ONCE)))
+    yield _lines([[*ONCE, "eps", *PER_EPS]])
     eps = run["options"]["threat"]["eps"]
-    per_eps = [list(zip(*(_numbers(records[name][i]) for name in PER_EPS))) for i in range(len(eps))]
-    for picture, head in enumerate(once):
-        for radius, rows in zip(eps, per_eps):
-            writer.writerow([*head, repr(radius), *rows[picture]])
+    for start in range(0, len(records["index"]), PICTURES_AT_ONCE):
+        some = slice(start, start + PICTURES_AT_ONCE)
+        once = list(zip(*(_numbers(records[name][some]) for name in ONCE)))
+        per_eps = [list(zip(*(_numbers(records[name][i, some]) for name in PER_EPS))) for i in range(len(eps))]
+        yield _lines(
+            [*head, repr(radius), *rows[picture]]
+            for picture, head in enumerate(once)
+            for radius, rows in zip(eps, per_eps)
+        )
+
+
+def _lines(rows: Iterable[list[str]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 
 

@@ -37,14 +37,17 @@ class Goal:
         """Whether a class is to be reached rather than the label left."""
         return self.target is not None
 
-    def reached(self, logits: Tensor) -> Tensor:
+    def reached(self, logits: Tensor, prediction: Tensor | None = None) -> Tensor:
         """Which rows of `logits` (N, K) fulfil the goal, (N,) bool.
 
-        The prediction is the largest logit, the first of equal ones. A row with NaN or infinity never reaches.
+        The prediction is the largest logit, the first of equal ones; giving it, (N,) int64, spares finding it again.
+        A row with NaN or infinity never reaches.
         """
-        prediction = logits.argmax(1)
+        if prediction is None:
+            prediction = logits.argmax(1)
         there = prediction != self.y if self.target is None else prediction == self.target
         if self.confidence:
             lead = -margin(logits, self.y) if self.target is None else margin(logits, self.target)
             there = there & (lead >= self.confidence)
-        return there & logits.isfinite().all(1)
+        # A number minus itself is 0, but NaN where it is not finite; asking each one would take three times as long.
+        return there & ((logits - logits).sum(1) == 0)

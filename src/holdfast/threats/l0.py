@@ -53,7 +53,7 @@ class L0:
         value = (self.low + (self.high - self.low) * draws.uniform(x, stream=1)).clamp(self.low, self.high)
         return torch.where(chosen, value, x)
 
-    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
         """The nearest point with at most `eps` changed values, inside the box.
 
         A value that may change goes to `x_adv` cut to the box, any other stays at `x`. Letting value i change
@@ -67,7 +67,7 @@ class L0:
         gain = reach * (reach + 2 * (x_adv - boxed).abs())
         # A change so small that its square vanishes is still one: points inside are told by their size.
         inside = (self.size(boxed - x)[:, None] <= per_lane(self.eps, gain.flatten(1))).expand(gain.flatten(1).shape)
-        return torch.where((self._largest(gain.flatten(1)) | inside).view_as(x), boxed, x)
+        return torch.where((self._largest(gain.flatten(1)) | inside).view_as(x), boxed, x, out=out)
 
     def limits(self, x: Tensor) -> Limits:
         """The whole box, whatever `eps`: any value may be among those that change; `x` itself when eps is 0."""

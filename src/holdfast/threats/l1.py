@@ -72,7 +72,7 @@ class L1:
         sign = (draws.uniform(x, stream=1) - 0.5).sign()
         return self.project(x + per_lane(self.eps, x) * sign * share, x, limits)
 
-    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
         """The nearest point of ball and box together, for finite `x_adv`.
 
         Cut to the box it may lie in the ball: done. Else each value's change is brought nearer to 0 by a threshold,
@@ -92,7 +92,7 @@ class L1:
         # Half a step of the dtype at the box's far end is what rounding may add to each value of the result.
         threshold = (threshold + unit * max(abs(self.low), abs(self.high))).view(-1, *[1] * (x.ndim - 1))
         moved = x + (move - torch.clamp(move, -threshold, threshold))
-        return torch.where(inside.view_as(threshold), boxed, torch.clamp(moved, lower, upper))
+        return torch.where(inside.view_as(threshold), boxed, torch.clamp(moved, lower, upper), out=out)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

@@ -57,14 +57,14 @@ class L2:
         length = (normal.square().sum(1, keepdim=True) + rest).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
         return self.project(x + per_lane(self.eps, x) * (normal / length).view_as(x), x, limits)
 
-    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
         """The nearest point of ball and box together, for finite `x_adv`.
 
         Cut to the box it may lie in the ball: done. Else the nearest point is x + t (x_adv - x) cut to the box, with
         the t in (0, 1] that makes its length `eps` (the Lagrange condition of the ball, t = 1 / (1 + multiplier)).
         Its squared length is a concave, piecewise linear function of s = t^2. Newton's method from the left
-        therefore never passes the root and stops at it; eight steps are taken whether needed or not, which spares
-        asking the device. Each divides gap times slope by 4 or more, so that the squared length ends within
+        therefore never passes the root and stops at it; on a GPU eight steps are taken whether needed or not, which
+        spares asking the device. Each divides gap times slope by 4 or more, so that the squared length ends within
         eps * |x_adv - x| / 2^8 of eps^2 on any input, and at eps^2 up to rounding on all but contrived ones.
         """
         lower, upper = self.limits(x) if limits is None else limits
@@ -79,7 +79,8 @@ class L2:
         t = _scale(move.flatten(1).square(), room.flatten(1).square(), target.square()).sqrt()
         inside = self.size(boxed - x)[:, None] <= radius
         shape = (-1, *[1] * (x.ndim - 1))
-        return torch.where(inside.view(shape), boxed, torch.clamp(x + t.view(shape) * move, lower, upper))
+        moved = torch.clamp(x + t.view(shape) * move, lower, upper)
+        return torch.where(inside.view(shape), boxed, moved, out=out)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""
@@ -100,5 +101,7 @@ def _scale(move: Tensor, room: Tensor, target: Tensor) -> Tensor:
         gap = (target - moved.sum(1, keepdim=True)).clamp_min_(0)
         # -1 where a value has not reached its side, else 0, as floats: bool tensors are several times slower here.
         slope = -moved.sub_(room).sign_().mul_(move).sum(1, keepdim=True)
-        s = (s + gap / slope.clamp_min(tiny)).clamp_max(1)
+        before, s = s, (s + gap / slope.clamp_min(tiny)).clamp_max(1)
+        if s.device.type == "cpu" and torch.equal(s, before):
+            break  # all lanes stand still for good; another device would have to be waited for
     return s

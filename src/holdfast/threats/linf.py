@@ -39,12 +39,13 @@ class Linf:
 
     def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
         """Uniform in the cube of half-width `eps`, then cut to the box."""
-        return self.project(x + per_lane(self.eps, x) * (2 * draws.uniform(x) - 1), x, limits)
+        move = draws.uniform(x).mul_(2).sub_(1).mul_(per_lane(self.eps, x))
+        return self.project(move.add_(x), x, limits, out=move)
 
-    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
         """The nearest point inside, in every norm: one clamp."""
         lower, upper = self.limits(x) if limits is None else limits
-        return torch.clamp(x_adv, lower, upper)
+        return torch.clamp(x_adv, lower, upper, out=out)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

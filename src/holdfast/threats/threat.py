@@ -61,8 +61,11 @@ class Threat(Protocol):
     def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
         """A random picture inside: uniform in the ball, then projected. Uses the streams 0 to 2 of `draws`."""
 
-    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None) -> Tensor:
-        """The point inside nearest to `x_adv` (with `nearest`), unchanged if inside. `limits` spares computing them."""
+    def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
+        """The point inside nearest to `x_adv` (with `nearest`), unchanged if inside.
+
+        `limits` spares computing them; the result is written to `out` (perhaps `x_adv` itself) where that is given.
+        """
 
     def limits(self, x: Tensor) -> Limits:
         """Smallest and largest value each input may take, two tensors like `x`."""
@@ -107,15 +110,15 @@ def box_around(x: Tensor, eps: float | Tensor, low: float, high: float) -> Limit
     size measured again from the pictures does not exceed `eps`.
     """
     radius = per_lane(eps, x)
-    reach = radius if isinstance(radius, Tensor) else torch.full_like(x, radius)
+    reach = radius if isinstance(radius, Tensor) else torch.tensor(radius, dtype=x.dtype, device=x.device)
     lower = rounded_towards(x - radius, x, reach)
     upper = rounded_towards(x + radius, x, reach)
-    return lower.clamp(low, high), upper.clamp(low, high)
+    return lower.clamp_(low, high), upper.clamp_(low, high)
 
 
 def rounded_towards(x_adv: Tensor, x: Tensor, reach: Tensor) -> Tensor:
     """`x_adv`, one float step nearer to `x` wherever rounding put it further than `reach` away."""
-    return torch.where((x_adv - x).abs() > reach, x_adv.nextafter(x), x_adv)
+    return torch.where((x_adv - x).abs_() > reach, x_adv.nextafter(x), x_adv)
 
 
 def finite(grad: Tensor) -> Tensor:
