@@ -90,6 +90,7 @@ BROKEN = {
     "dropout at test time": lambda inner, x: inner(functional.dropout(x, 0.1, training=True)),
     "noisy logits": lambda inner, x: inner(x) + torch.randn(len(x), 10),
     "sees its neighbours": neighbours,
+    "shattered": lambda inner, x: inner(x + 0.02 * (1000 * x).sin()),
     "constant": lambda inner, x: 0 * inner(x) + torch.arange(10) ** 2,
     "NaN gradient": lambda inner, x: inner(x) + 0 * (x - x.detach()).abs().sqrt().flatten(1).sum(1, keepdim=True),
 }

@@ -210,7 +210,7 @@ def test_most_passes_a_picture_can_cost(attack, case):
     found = run(attack, case.model, case.x, case.y, Linf(eps=1e-6))
     lanes = getattr(attack, "restarts", 1)
     assert int(found.forward.max()) == 1 + lanes * attack.rounds
-    gradients = attack.rounds - 1 if attack.access == Access.GRADIENT else 0
+    gradients = getattr(attack, "steps", 1) if attack.access == Access.GRADIENT else 0
     assert int(found.backward.max()) == lanes * gradients
 
 

@@ -1,25 +1,30 @@
 """Every check catches what it is there for, and none cries wolf at an honest model."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from evaluate_models import HONEST, Fading, Flipped, Nothing, broken, digits, honest
+from evaluate_models import HONEST, Around, Fading, Flipped, Nothing, broken, digits, honest
 from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise
 from holdfast.data import Pictures
 from holdfast.errors import AttackDidNothing, ModelError
 from holdfast.evaluate import Finding, checks, evaluate
+from holdfast.evaluate.checks.ascent import Ascent
 from holdfast.evaluate.checks.did_something import DidSomething
 from holdfast.evaluate.checks.input_scale import InputScale
 from holdfast.evaluate.checks.monotone_eps import MonotoneEps
 from holdfast.evaluate.checks.monotone_steps import MonotoneSteps
+from holdfast.evaluate.checks.noise import Noise as AgainstNoise
 from holdfast.evaluate.checks.randomness import Randomness, differ
 from holdfast.evaluate.checks.unbounded import Unbounded
 from holdfast.evaluate.checks.verified import Verified
 from holdfast.evaluate.sample import SIZE, Sample
 from holdfast.evaluate.verdict import believe
+from holdfast.models import Wrapped
 from holdfast.threats import L1, L2, Linf
 
 NAMES = [
@@ -27,6 +32,7 @@ NAMES = [
     "probabilities",
     "randomness",
     "gradients",
+    "ascent",
     "unbounded",
     "monotone-eps",
     "monotone-steps",
@@ -69,6 +75,7 @@ def test_honest_models_raise_no_alarm(name, threat):
     assert not failed(found), [check for check in found.checks if check.verdict == "fail"]
     assert found.believe
     assert set(verdicts(found).values()) <= {"pass", "warn"}
+    assert verdicts(found)["ascent"] == "pass"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,8 @@ def test_honest_curve_raises_no_alarm():
         ("dropout at test time", {"randomness"}),
         ("noisy logits", {"randomness", "verified"}),
         ("sees its neighbours", {"randomness"}),
-        ("constant", {"gradients", "unbounded", "did-something"}),
+        ("shattered", {"ascent"}),
+        ("constant", {"gradients", "did-something"}),
         ("NaN gradient", {"gradients", "unbounded"}),
     ],
 )
@@ -204,7 +212,7 @@ def test_training_mode_warns():
     finding = Randomness().look(sample(model.train()))
     honest("mlp").eval()
     assert (finding.verdict, model.training) == ("warn", True)
-    assert "training mode (the model)" in finding.evidence
+    assert "training mode (1) and evaluated in evaluation mode" in finding.evidence
     assert Randomness().look(sample(model.eval())).verdict == "pass"
 
 
@@ -218,6 +226,67 @@ def test_differences_are_shares_of_the_largest_logit():
     a = torch.tensor([[10.0, -20.0], [1.0, 2.0], [float("nan"), 0.0]])
     b = torch.tensor([[10.0, -19.0], [1.0, 2.0], [0.0, 0.0]])
     torch.testing.assert_close(differ(a, b), torch.tensor([0.05, 0.0, 1.0]))
+
+
+def cancelling():
+    """An honest model in which large numbers cancel, so that a batch of one rounds visibly otherwise."""
+    mix = torch.linalg.qr(
+        torch.randn(64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ).Q.float()
+
+    def function(inner, x):
+        return inner((((x.flatten(1) + 300) @ mix) @ mix.T - 300).view_as(x))
+
+    return Around(function).eval()
+
+
+def test_rounding_is_not_randomness():
+    assert Randomness().look(sample(cancelling())).verdict == "pass"
+
+
+def test_half_precision_is_honest():
+    model = Around(lambda inner, x: inner(x), deepcopy(honest()).bfloat16()).eval()
+    found = evaluated(model, pictures=64)
+    assert found.believe, found.because
+    assert abs(found.robust.k - evaluated(honest(), pictures=64).robust.k) <= 6
+
+
+@pytest.mark.parametrize("pictures", [32, 360])
+def test_a_shattered_gradient_beats_no_noise(pictures):
+    attack, threat = PGD(), Linf(eps=0.08)
+    finding = AgainstNoise().look(
+        sample(broken("shattered"), attack, threat=threat, pictures=digits().take(slice(0, pictures)))
+    )
+    assert finding.verdict == "fail"
+    assert "noise with 41 tries" in finding.evidence
+
+
+def test_noise_looks_further_where_nothing_breaks():
+    finding = AgainstNoise().look(sample(honest(), threat=Linf(eps=1e-4)))
+    assert finding.verdict == "pass"
+    assert "at eps=0.0001 the attack breaks 0" in finding.evidence
+    few = digits().take(slice(0, 12))
+    assert AgainstNoise().look(sample(honest(), pictures=few)).verdict == "skipped"
+
+
+@pytest.mark.parametrize("eps", [0.001, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_gradients_point_uphill(name, eps):
+    assert Ascent().look(sample(honest(name), threat=Linf(eps=eps), pictures=digits())).verdict == "pass"
+
+
+def test_a_model_of_one_class_has_nothing_to_find():
+    one = Around(lambda inner, x: inner(x) + torch.tensor([1e3] + 9 * [0.0])).eval()
+    zeros = Pictures.from_arrays(digits().x()[digits().labels == 0], torch.zeros(36).long(), name="zeros")
+    finding = Unbounded().look(sample(one, pictures=zeros.take(slice(0, 30))))
+    assert finding.verdict == "skipped"
+    assert "the same class" in finding.evidence
+
+
+def test_a_cut_gradient_is_the_models_fault_beside_noise_too():
+    cut = Around(lambda inner, x: inner(x.detach())).eval()
+    with pytest.raises(AttackDidNothing, match="without one backward"):
+        evaluated(cut, [Noise(tries=3), PGD(steps=5)], threat=Linf(eps=0.05), checks=False)
 
 
 def test_unbounded_tries_again_with_more_steps():
@@ -276,8 +345,42 @@ def test_monotone_eps_only_warns_where_little_is_lost():
 def test_more_steps_that_still_help_warn():
     finding = MonotoneSteps(more=0.01, much=0.9).look(sample(honest(), PGD(steps=2, step_size=0.2)))
     assert finding.verdict == "warn"
-    assert "raise steps" in finding.advice
-    assert MonotoneSteps().look(sample(honest(), Noise())).verdict == "skipped"
+    assert "raise them" in finding.advice
+
+
+def test_an_attack_without_steps_is_held_against_the_suite_quick():
+    finding = MonotoneSteps().look(sample(honest(), Noise()))
+    assert finding.verdict == "fail"
+    assert "by the suite quick" in finding.evidence
+    assert not evaluated(honest(), Noise()).believe
+
+
+def test_an_attack_of_tiny_steps_is_held_against_the_suite_quick():
+    finding = MonotoneSteps().look(sample(honest(), PGD(steps=40, step_size=1e-3)))
+    assert finding.verdict == "fail"
+    assert "longer steps" in finding.advice
+
+
+class Asks(nn.Module):
+    """Drops out by a flag of its own code."""
+
+    def forward(self, x):
+        return functional.dropout(x, 0.5, self.training)
+
+
+@pytest.mark.parametrize(
+    ("part", "verdict"),
+    [(Asks(), "warn"), (nn.BatchNorm2d(1), "warn"), (nn.Identity(), "pass"), (Around(lambda i, x: x), "pass")],
+)
+def test_training_mode_warns_where_it_matters(part, verdict):
+    model = nn.Sequential(part, honest("mlp")).train()
+    honest("mlp").eval()
+    assert Randomness().look(sample(model)).verdict == verdict
+
+
+def test_a_function_has_no_mode():
+    model = Wrapped(lambda x: honest()(x))
+    assert Randomness().look(sample(model)).verdict == "pass"
 
 
 def test_did_something_at_its_edges():
@@ -361,12 +464,12 @@ def finding(name="noise", verdict="pass", evidence="3 of 4."):
 
 
 def test_believe_only_when_checks_were_made_and_none_failed():
-    sure = [finding("unbounded"), finding("noise", "warn"), finding("gradients", "skipped")]
+    sure = [finding("randomness"), finding("noise", "warn"), finding("gradients", "skipped")]
     assert believe(sure) == {"verdict": True, "because": "none of 2 checks failed; 1 warned (noise)."}
-    doubt = [*sure, finding("verified", "fail"), finding("randomness", "fail", "all differ")]
+    doubt = [*sure, finding("verified", "fail"), finding("unbounded", "fail", "all differ")]
     assert believe(doubt) == {
         "verdict": False,
-        "because": "2 of 4 checks failed: verified: 3 of 4; randomness: all differ.",
+        "because": "2 of 4 checks failed: verified: 3 of 4; unbounded: all differ.",
     }
     assert not believe([replace(f, verdict="skipped") for f in sure])["verdict"]
     assert not believe([finding("did-something"), finding("verified")])["verdict"]

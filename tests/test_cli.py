@@ -195,11 +195,11 @@ def test_evaluate_an_architecture_with_weights(trained, tmp_path):
 def test_evaluate_names_its_run_and_never_writes_over_it(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = f"evaluate --data digits --limit 5 --eps 0.1 {QUICK} --model"
-    assert plain(line, trained)["run"] == "runs/plain-digits-linf"
+    assert plain(line, trained)["run"] == "runs/plain-digits-linf-0.1-pgd"
     again = call(line, trained)
     assert again.exit_code == 1
     assert "already holds a run" in again.stderr
-    assert plain(line, trained, "--resume")["run"] == "runs/plain-digits-linf"
+    assert plain(line, trained, "--resume")["run"] == "runs/plain-digits-linf-0.1-pgd"
 
 
 def test_a_changed_option_is_not_resumed(trained, tmp_path):
@@ -333,7 +333,7 @@ def test_a_folder_of_pictures_with_some_that_are_none(trained, tmp_path):
     (tmp_path / "set" / "3" / "notes.txt").write_text("not a picture")
     line = f"evaluate --resize 8 --eps 0.1 {QUICK} --limit 10 --model"
     result = done(line, trained, "--data", tmp_path / "set", "--out", tmp_path / "run")
-    assert "note: 1 files are not pictures and were left out: 3/notes.txt" in result.stderr
+    assert "note: left out: 1 file is not a picture: 3/notes.txt" in result.stderr
     assert "resized to 8x8" in result.stderr
     assert " of 10" in result.stdout
 

@@ -12,6 +12,7 @@ from evaluate_models import digits, honest
 from holdfast import attacks, threats
 from holdfast.attacks import FGSM, PGD
 from holdfast.data import Pictures
+from holdfast.errors import OptionError
 from holdfast.evaluate import SUITES, Rate, evaluate, suite
 from holdfast.evaluate import batch as batches
 from holdfast.evaluate.summary import eps_text
@@ -145,7 +146,7 @@ def test_several_attacks_are_run_in_a_row():
     both = evaluate(honest("mlp"), pictures, Linf(eps=0.08), [FGSM(), ATTACK], checks=False)
     assert both.robust.k <= alone.robust.k
     assert both.summary["attack"]["name"] == "fgsm+pgd"
-    assert set(both.summary["attack"]["options"]) == {"fgsm", "pgd"}
+    assert [options["name"] for options in both.summary["attack"]["options"]] == ["fgsm", "pgd"]
 
 
 def test_the_default_attack_is_the_quick_suite():
@@ -299,3 +300,22 @@ def test_a_gpu_gives_the_same_verdicts():
     there = evaluate(copy.deepcopy(honest("cnn")).cuda(), pictures, Linf(eps=0.1), ATTACK)
     assert (here.records["broken"] != there.records["broken"]).sum() <= 1
     assert there.believe
+
+
+def test_a_random_model_has_one_clean_answer():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return honest("mlp")(x) + 3 * torch.randn(len(x), 10)
+
+    found = evaluate(Noisy(), digits().take(slice(0, 60)), Linf(eps=0.1), ATTACK, eps=[0.02, 0.1], checks=False)
+    right = found.records["prediction"] == found.records["label"]
+    assert found.clean.k == int(right.sum())
+    for place, point in enumerate(found.curve):
+        assert point.robust.k == int((right & ~found.records["broken"][place]).sum())
+        assert point.robust.k <= found.clean.k
+
+
+@pytest.mark.parametrize("attack", ["pgd", [PGD(), "fgsm"], [PGD]])
+def test_attacks_are_no_names(attack):
+    with pytest.raises(OptionError, match=r"attack=.*allowed: an attack, such as"):
+        evaluate(honest("mlp"), digits().take(slice(0, 9)), Linf(eps=0.1), attack)

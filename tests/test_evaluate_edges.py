@@ -35,7 +35,7 @@ def refused(error, model=None, pictures=None, threat=None, **options):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (lambda x: x.flatten(1)[:, 0], "answered 8 pictures with (8,); allowed: a float tensor (8, K) of logits"),
+        (lambda x: x.flatten(1)[:, 0], "answered 8 pictures with (8,); allowed: a float tensor (8, K)"),
         (lambda x: x.flatten(1)[:, :1], "with (8, 1); allowed"),
         (lambda x: x.flatten(1)[:5], "with (5, 64); allowed"),
         (lambda x: (x, x), "with tuple; allowed"),

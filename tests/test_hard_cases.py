@@ -1,6 +1,7 @@
 """The attack interface on its hard cases: lanes at different places, ragged questions, labels only, shared batches."""
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from drafts import APGDT, FAB, CarliniWagner, Climb, HopSkipJump, column
 from holdfast.access import Access, Budget, Gradient, Labels, Query, Scores
-from holdfast.attacks import FGSM, PGD, Case, run
+from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Case, run
 from holdfast.attacks.queue import plans
-from holdfast.errors import OptionError
+from holdfast.errors import ModelError, OptionError
 from holdfast.losses import Goal
 from holdfast.losses.objectives import cross_entropy, margin
 from holdfast.threats import L2, Linf
@@ -653,10 +654,75 @@ def test_radii_must_be_one_a_picture(linear, x, count):
         run(PGD(steps=2), linear, x, labels(linear, x), Linf(eps=torch.full((count,), 0.1)))
 
 
-def test_a_model_in_place_does_not_reach_the_pictures(linear, x):
+class InPlace(nn.Module):
+    """`inner` behind a clamp that overwrites its input, with or without autograd's knowledge."""
+
+    def __init__(self, inner: nn.Module, hidden: bool) -> None:
+        super().__init__()
+        self.inner, self.hidden = inner, hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad() if self.hidden else nullcontext():
+            x.clamp_(0.1, 0.9)
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("threat", [Linf(eps=0.1), L2(eps=0.5)], ids=lambda threat: threat.name)
+@pytest.mark.parametrize("attack", [HSJ, FGSM(), IFGSM(steps=5), PGD(steps=5), MIFGSM(steps=5)], ids=lambda a: a.name)
+def test_a_model_in_place_does_not_reach_the_pictures(attack, threat, hidden, linear, x):
     before, y = x.clone(), labels(linear, x)
-    run(HSJ, lambda points: linear(points.sub_(0.01)), x, y, L2(eps=5.0))
+    found = run(attack, InPlace(linear, hidden), x, y, threat)
     assert torch.equal(x, before)
+    assert bool((threat.size(found.x_adv - x) <= threat.eps * (1 + 1e-9)).all())
+    if not hidden:
+        clean = run(attack, lambda points: linear(points.clamp(0.1, 0.9)), x, y, threat)
+        assert torch.equal(found.x_adv, clean.x_adv)
+
+
+def test_a_model_that_turns_in_place_is_an_error(linear, x):
+    calls = []
+
+    def model(points):
+        calls.append(0)
+        with torch.no_grad():
+            return linear(points.clamp_(0.1, 0.9) if len(calls) > 1 else points)
+
+    with pytest.raises(ModelError, match="changes its input in place"):
+        run(HSJ, model, x, labels(linear, x), L2(eps=5.0))
+
+
+def test_attacks_work_within_inference_mode(linear, x):
+    y = labels(linear, x)
+    usual = run(PGD(steps=5), linear, x, y, Linf(eps=0.2))
+    with torch.inference_mode():
+        found = run(PGD(steps=5), linear, x.clone(), y.clone(), Linf(eps=0.2))
+    assert torch.equal(found.x_adv, usual.x_adv)
+    assert found.success.any()
+
+
+def test_the_same_attack_twice_draws_twice(linear, x):
+    y, once = labels(linear, x), PGD(steps=2)
+    same = run([once, once], linear, x, y, Linf(eps=0.01), batch=1000, aim="highest_loss", trace=True).trace.loss
+    assert not torch.equal(same[:, 0], same[:, 1])
+    apart = run([once, PGD(steps=2)], linear, x, y, Linf(eps=0.01), batch=1000, aim="highest_loss", trace=True)
+    torch.testing.assert_close(same, apart.trace.loss, equal_nan=True, rtol=0, atol=0)
+
+
+def test_no_radius_gives_the_same_bits(linear, x):
+    x = x.clone()
+    x[:, :, 0, 0] = -0.0
+    found = run(PGD(steps=3), linear, x, labels(linear, x), Linf(eps=0.0))
+    assert torch.equal(found.x_adv.signbit(), x.signbit())
+
+
+def test_backward_passes_are_counted_where_there_are_any(linear, x):
+    class Cut(nn.Sequential):
+        def forward(self, points: Tensor) -> Tensor:
+            return self[0](points.detach())
+
+    found = run(PGD(steps=3), Cut(linear), x, labels(linear, x), Linf(eps=0.1))
+    assert not found.backward.any()
 
 
 @pytest.mark.parametrize("aim", ["highest_loss", "smallest"])

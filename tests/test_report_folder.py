@@ -8,11 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from evaluate_models import digits, honest
 from holdfast import report
+from holdfast.attacks import PGD
 from holdfast.errors import RunError
+from holdfast.evaluate import evaluate
 from holdfast.report.records import read_records
 from holdfast.report.recount import disagreements
 from holdfast.report.run import read
+from holdfast.threats import Linf
 from report_fixtures import Fake, adversarial, records, write_run
 
 
@@ -191,3 +195,13 @@ def test_recount_agrees_with_a_right_summary_and_sees_every_count(folder):
     ]
     fewer = replace(run.records, tables={**run.records.tables, "broken": np.zeros((3, 60), bool)})
     assert len(disagreements(run.summary, fewer)) == 4
+
+
+def test_a_shard_changed_afterwards_is_told(tmp_path):
+    evaluate(honest(), digits().take(slice(0, 20)), Linf(eps=0.1), PGD(steps=2), out=tmp_path, checks=False)
+    path = tmp_path / "shards" / "00000.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunError, match="does not match its hash"):
+        report.render([tmp_path])

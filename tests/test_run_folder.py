@@ -259,7 +259,7 @@ def test_resume_begins_where_there_is_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{", "cannot read"), ("[]", "holds no JSON object"), ('{"format": 99}', "has format 99; this version")],
+    [("{", "cannot read"), ("[]", "an object is needed"), ('{"format": 99}', "has format 99; this version")],
 )
 def test_a_spoilt_run_json_is_told(tmp_path, text, says):
     (tmp_path / "run.json").write_text(text)
@@ -419,3 +419,54 @@ def test_seconds_add_up_over_starts(tmp_path):
     assert found.seconds == after["seconds"]
     assert [start["resumed"] for start in after["starts"]] == [False, True]
     assert after["pictures"] == N
+
+
+class Shifted(nn.Module):
+    """The same weights, another function."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.inner, self.scale = honest(), scale
+
+    def forward(self, x):
+        return self.inner((x - 0.5) * self.scale + 0.5)
+
+
+def test_another_model_of_the_same_weights_is_not_resumed(tmp_path):
+    with pytest.raises(Stop):
+        run(tmp_path, model=Shifted(1.0), progress=StopAt(3))
+    with pytest.raises(RunError, match="the model is another one: the largest logit of picture"):
+        run(tmp_path, model=Shifted(0.9), resume=True)
+    assert run(tmp_path, model=Shifted(1.0), resume=True).robust.n == N
+
+
+def test_a_random_model_is_resumed(tmp_path):
+    class Noisy(Shifted):
+        def forward(self, x):
+            return super().forward(x) + torch.randn(len(x), 10)
+
+    with pytest.raises(Stop):
+        run(tmp_path, model=Noisy(1.0), progress=StopAt(3))
+    assert run(tmp_path, model=Noisy(1.0), resume=True).robust.n == N
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    class Second:
+        said = ""
+
+        def update(self, done_pictures, total, text):
+            if not self.said:
+                with pytest.raises(RunError) as caught:
+                    run(tmp_path, resume=True)
+                self.said = str(caught.value)
+
+    second = Second()
+    run(tmp_path, progress=second)
+    assert "another process is at work" in second.said
+    assert run(tmp_path, resume=True).robust.n == N
+
+
+def test_attacks_of_one_name_keep_their_options(tmp_path):
+    run(tmp_path, attack=[PGD(steps=3), PGD(steps=7)])
+    noted = json.loads((tmp_path / "run.json").read_text())["options"]["attack"]["options"]
+    assert [(entry["name"], entry["steps"]) for entry in noted] == [("pgd", 3), ("pgd", 7)]

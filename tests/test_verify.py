@@ -222,3 +222,11 @@ def test_verifier_imports_nothing_that_it_verifies():
     tree = ast.parse(Path(inspect.getsourcefile(verify)).read_text())
     named = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert [module for module in named if module.startswith("holdfast")] == ["holdfast.errors"]
+
+
+def test_a_model_in_place_changes_nothing_that_is_measured():
+    x, x_adv = pictures(0.3, 0.4), pictures(0.55, 0.45)
+    seen = judged(x, x_adv, model=lambda x: Sides()(x.mul_(0.5) * 2))
+    assert torch.equal(x, pictures(0.3, 0.4))
+    assert torch.equal(x_adv, pictures(0.55, 0.45))
+    torch.testing.assert_close(seen.size, torch.tensor([0.25, 0.05], dtype=torch.float64), rtol=1e-6, atol=0)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,57 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
             f"cannot write {str(path)!r}: {error.strerror or error}. "
             "Choose a folder that can be written and has space left, then run again."
         ) from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder while this one works in it; a kill frees it.
+
+    Raises: `RunError` when another one is at work there. Where the file system has no such locks, nothing is kept out.
+    """
+    handle = None
+    try:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle or 0)
+        raise RunError(
+            f"another process is at work in {str(folder)!r}; allowed: one at a time. Wait for it, stop it, or choose "
+            "another --out."
+        ) from error
+    except (ImportError, OSError):
+        pass  # Windows, or a network drive; a folder that cannot be written is told when it is written to
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object. Raises: `RunError` when it cannot be read or holds something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {str(path)!r}: {error}. Bring the file back, or make it anew.") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{str(path)!r} holds {type(value).__name__}; an object is needed. Make it anew.")
+    return value
+
+
+def dotted(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """A nested mapping as dotted names and values.
+
+    >>> dotted({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, entry in value.items():
+        flat |= dotted(entry, f"{before}{key}.") if isinstance(entry, Mapping) else {f"{before}{key}": entry}
+    return flat
 
 
 def dump_json(value: Any) -> bytes:

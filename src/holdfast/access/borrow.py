@@ -36,6 +36,15 @@ def borrow(model: Model) -> Iterator[Model]:
             parameter.requires_grad_(flag)
 
 
+def float_type(model: Model) -> torch.dtype:
+    """The float type a model computes in: that of its first floating parameter, else float32."""
+    if isinstance(model, nn.Module):
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype
+    return torch.float32
+
+
 def home(model: Model, fallback: Tensor) -> torch.device:
     """The device a model computes on: that of its first parameter or buffer, else that of `fallback`."""
     if isinstance(model, nn.Module):

@@ -35,11 +35,15 @@ class Oracle:
 
     Wrap it to change what an attacker learns (averaging over random transformations, a straight-through step);
     attacks and engine do not notice.
+
+    A model that works in place on its input is found out when it is first asked, by the version that torch counts for
+    every tensor, and gets copies from then on: what it overwrites are points that the attack still needs.
     """
 
     def __init__(self, model: Model, batch: int, meter: Meter) -> None:
         self.model, self.batch, self.meter = model, batch, meter
         self._nothing = torch.empty(0)  # the logits of no points, once the model has answered
+        self._in_place: bool | None = None  # whether the model writes to its input, once it has been asked
 
     def scores(self, part: Part) -> Tensor:
         """Logits (P, K) without a gradient: one forward pass a point."""
@@ -75,24 +79,23 @@ class Oracle:
         if not len(part.points):
             return self._nothing  # many a model cannot take an empty batch
         self.meter.count(part.picture)
-        # A copy, for a model that works in place: without a gradient nothing else would keep it off the points.
-        logits = checked(self.model(part.points.clone()), len(part.points))
+        logits = self._ask(part.points)
         self._nothing = logits[:0]
         return logits
 
     def _gradients(self, parts: Sequence[Part]) -> list[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]:
         (passes,) = {len(part.objectives) for part in parts}
-        for part in parts:
-            self.meter.count(part.picture, passes)
         points = torch.cat([part.points for part in parts]) if len(parts) > 1 else parts[0].points
         sizes = [len(part.points) for part in parts]
         with torch.enable_grad():
             points = points.detach().requires_grad_()
-            logits = checked(self.model(points), len(points))
+            logits = self._ask(points)
             rows = split(logits, sizes)
             losses = [tuple(f(z, part.goal) for f in part.objectives) for z, part in zip(rows, parts, strict=True)]
             # Pictures do not mix in evaluation mode, so the gradient of the sum holds each picture's own.
             totals = [sum_of([loss[k] for loss in losses]) for k in range(passes)]
+        for part in parts:
+            self.meter.count(part.picture, sum(total.requires_grad for total in totals))
         found = [gradient(total, points, retain=k + 1 < passes) for k, total in enumerate(totals)]
         gradients = [split(one, sizes) for one in found]
         return [
@@ -109,11 +112,25 @@ class Oracle:
         wanted = part.classes.shape[1]
         with torch.enable_grad():
             points = part.points.detach().requires_grad_()
-            self.meter.count(part.picture, wanted)
-            logits = checked(self.model(points), len(points))
+            logits = self._ask(points)
             totals = [logits.gather(1, part.classes[:, m : m + 1]).sum() for m in range(wanted)]
+        self.meter.count(part.picture, sum(total.requires_grad for total in totals))
         rows = [gradient(total, points, retain=m + 1 < wanted) for m, total in enumerate(totals)]
         return logits.detach(), torch.stack(rows, 1)
+
+    def _ask(self, points: Tensor) -> Tensor:
+        """The model's answer to points that it must not change; it gets a copy unless it is known to leave them be."""
+        given = points if self._in_place is False else points.clone()
+        version = given._version
+        logits = checked(self.model(given), len(points))
+        changed = given._version != version
+        if changed and given is points:
+            raise ModelError(
+                "the model changes its input in place, though it did not when first asked; allowed: leaving it as it "
+                "is. Write `x = x.clamp(0, 1)` for `x.clamp_(0, 1)`, or copy x first."
+            )
+        self._in_place = self._in_place or changed
+        return logits
 
 
 def split(values: Tensor, sizes: list[int]) -> Sequence[Tensor]:

@@ -53,20 +53,7 @@ def restricted(answer: Answer, access: Access) -> Answer:
 
 
 def affordable(meter: Meter, budget: Budget, groups: Sequence[Group], look_only: bool) -> list[torch.Tensor]:
-    """For each group (L,) bool: lanes whose picture can pay for this question and those of its earlier lanes."""
-    picture = torch.cat([group.picture for group in groups])
-    points = torch.cat([group.points_asked() for group in groups])
-    backward = torch.cat([torch.full_like(g.picture, 0 if look_only else g.backward_passes()) for g in groups])
-    order = picture.argsort(stable=True)
-    forward = running_total(picture[order], points[order])
-    back = running_total(picture[order], (points * backward)[order])
-    fine = torch.empty_like(picture, dtype=torch.bool)
-    fine[order] = meter.affords(budget, picture[order], forward, back)
-    return list(torch.split(fine, [len(group) for group in groups]))
-
-
-def running_total(key: torch.Tensor, cost: torch.Tensor) -> torch.Tensor:
-    """Sums of `cost` up to and with each row among the rows of equal `key` (sorted)."""
-    total = cost.cumsum(0)
-    first = torch.searchsorted(key, key)
-    return total - total[first] + cost[first]
+    """For each group (L,) bool: lanes whose picture can pay for this question; no picture has two lanes in them."""
+    backward = (0 if look_only else group.backward_passes() for group in groups)
+    asked = ((group.picture, group.points_asked(), passes) for group, passes in zip(groups, backward, strict=True))
+    return [meter.affords(budget, picture, points, points * passes) for picture, points, passes in asked]

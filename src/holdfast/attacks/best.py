@@ -88,20 +88,31 @@ def best_point_of_lane(points: Merit, lane: Tensor, lanes: int, aim: Aim) -> tup
 
     Ties go to the point asked first. A lane that asked nothing gets any point, with the merit of having seen none.
     """
-    worth = points.loss
-    if aim == "first_success":
-        worth = torch.where(points.reached, torch.inf, worth)
-    elif aim == "smallest" and points.size is not None:
-        worth = torch.where(points.reached, -points.size.to(worth), worth)
-    won = torch.zeros(lanes, device=lane.device).scatter_reduce(0, lane, points.reached.float(), "amax") > 0
-    in_question = points.reached | ~won[lane]
-    worth = torch.where(in_question, worth, -torch.inf)
-    top = torch.full((lanes,), -torch.inf, dtype=worth.dtype, device=lane.device)
-    top = top.scatter_reduce(0, lane, worth, "amax")
-    place = torch.arange(len(lane), device=lane.device)
-    place = torch.where((worth == top[lane]) & in_question, place, len(lane))
-    first = torch.full_like(top, len(lane), dtype=torch.int64).scatter_reduce(0, lane, place, "amin")
+    first = first_of_highest(worth(points, aim), lane, lanes)
     asked = first < len(lane)
     first = first.clamp_max(len(lane) - 1)
     merit = take(points, first)
     return first, replace(merit, reached=merit.reached & asked, loss=torch.where(asked, merit.loss, -torch.inf))
+
+
+def worth(points: Merit, aim: Aim) -> Tensor:
+    """(P, 2): what ranks the points of a lane, compared from left to right: reached or not, then by the aim."""
+    second = points.loss
+    if aim == "first_success":
+        second = torch.where(points.reached, 0.0, second)  # the first success is as good as any
+    elif aim == "smallest" and points.size is not None:
+        second = torch.where(points.reached, -points.size.to(second), second)
+    return torch.stack([points.reached.to(second), second], 1)
+
+
+def first_of_highest(worth: Tensor, lane: Tensor, lanes: int) -> Tensor:
+    """(lanes,) int64: the first of each lane's points whose `worth` no other exceeds; len(lane) for a lane of none."""
+    best = torch.ones_like(lane, dtype=torch.bool)
+    for column in worth.unbind(1):
+        ranked = torch.where(best, column, -torch.inf)
+        top = torch.full((lanes,), -torch.inf, dtype=column.dtype, device=lane.device)
+        top = top.scatter_reduce(0, lane, ranked, "amax")
+        best = best & (ranked == top[lane])
+    place = torch.where(best, torch.arange(len(lane), device=lane.device), len(lane))
+    none = torch.full((lanes,), len(lane), dtype=torch.int64, device=lane.device)
+    return none.scatter_reduce(0, lane, place, "amin")

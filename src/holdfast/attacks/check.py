@@ -13,10 +13,10 @@ from holdfast.threats import Threat
 
 def check_pictures(x: Tensor, y: Tensor, threat: Threat, batch: int) -> None:
     """Raise unless the pictures are a float (N, ...) inside the box with one int64 label each."""
-    if not x.is_floating_point() or x.ndim < 2:
+    if x.dtype not in (torch.float32, torch.float64) or x.ndim < 2:
         raise DataError(
-            f"x is {x.dtype} of shape {tuple(x.shape)}; allowed: float pictures (N, C, H, W). "
-            "For uint8 pictures pass x.float() / 255."
+            f"x is {x.dtype} of shape {tuple(x.shape)}; allowed: float32 or float64 pictures (N, C, H, W). For uint8 "
+            "pictures pass x.float() / 255; for a model in half precision wrap it by holdfast.models.Cast."
         )
     if len(x) == 0:
         raise DataError("no pictures were given; allowed: at least one. Check the split and the limit.")

@@ -32,6 +32,7 @@ Progress = Callable[[int, int], None]
 ROUNDS_BETWEEN_LOOKS = {"cuda": 4}
 
 
+@torch.inference_mode(False)  # within a caller's inference mode there would be no gradients
 def run(
     attack: Attack | Sequence[Attack],
     model: Model,
@@ -66,7 +67,7 @@ def run(
     for pictures or labels that cannot be attacked; `OptionError` for a wrong option.
     Cost: one forward pass a picture, then what the attack asks for until the picture is done.
     """
-    x = x.detach()
+    x, y, target, picture, threat = map_lanes(usable, (x, y, target, picture, threat))
     check_pictures(x, y, threat, batch)
     attacks = check_attacks(attack)
     there = home(model, x)
@@ -79,6 +80,11 @@ def run(
         engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget)
         engine.work(trace, progress)
     return record.result(threat, goal, meter, engine.logits, x.device)
+
+
+def usable(tensor: Tensor) -> Tensor:
+    """A tensor that gradients may be taken through, though not to: without history, no child of inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
 class Engine:

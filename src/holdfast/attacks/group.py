@@ -64,7 +64,9 @@ class Group:
         """Whether the two may be one group: the same attack, asking the same kind of question."""
         mine, yours = self.query, other.query
         alike = all((getattr(mine, f) is None) == (getattr(yours, f) is None) for f in ("towards", "classes", "lane"))
-        return self.attack is other.attack and mine.objectives == yours.objectives and alike
+        # The same record given twice draws other noise the second time, so its two runs stay apart.
+        same = self.attack is other.attack and self.case.draws.attack == other.case.draws.attack
+        return same and mine.objectives == yours.objectives and alike
 
     def final(self) -> Tensor:
         """(L,) bool: lanes whose question is their last."""

@@ -68,6 +68,7 @@ class Record:
     def result(self, threat: Threat, goal: Goal, meter: Meter, logits: Tensor, device: torch.device) -> AttackResult:
         """The final word: sizes are measured again, and a point outside the threat is no success."""
         size = threat.size(self.x_adv.to(torch.float64, copy=True).sub_(self.x))
+        self.x_adv[size == 0] = self.x[size == 0]  # to the bit: a clamp turns -0.0 into 0.0
         reached = torch.where(self.lane < 0, goal.reached(logits), self.merit.reached)
         success = reached & within(threat, size) & inside_box(threat, self.x_adv)
         parts = AttackResult(

@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2
 What a command needs is imported when it runs, so that help and errors come at once.
 """
 
+import os
 import sys
 
 import typer
@@ -53,6 +54,9 @@ app.command("doctor")(doctor.command)
 
 def main() -> None:
     """Run the command line; the entry point `holdfast`."""
+    # Threads that wait spin by default, and two processes on the same cores then slow each other down by four times
+    # and more. Must be said before torch is loaded, which commands do themselves.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except KeyboardInterrupt:  # before a command began

@@ -97,7 +97,17 @@ def command(
     part, size = given.part(shard), given.batch_size(batch)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, device)
-    folder = out or given.run_name(model, data, threat, None if part is None else f"part-{part[0]}-of-{part[1]}")
+    names = (
+        model,
+        data,
+        threat,
+        eps.replace("/", "-"),
+        attack or suite,
+        None if part is None else f"part-{part[0]}-of-{part[1]}",
+    )
+    folder = out or given.run_name(*names)
+    if resume and not (folder / "run.json").exists():
+        screen.note(f"note: nothing to resume in {str(folder)!r}; the run begins there")
     with screen.progress() as bar, resumable():
         found = evaluate(
             opened.model,

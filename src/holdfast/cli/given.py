@@ -75,7 +75,7 @@ def size(text: str | None) -> int | tuple[int, int] | None:
 
 
 def run_name(*parts: str | None) -> Path:
-    """runs/MODEL-DATA-THREAT from what was given, for a run that nobody named."""
+    """runs/MODEL-DATA-THREAT-EPS... from what was given, for a run that nobody named."""
     return RUNS / "-".join(_readable(text) for text in parts if text)
 
 

@@ -88,7 +88,8 @@ def message(error: Exception) -> str | None:
         where = f" {error.filename!r}" if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         mend = "Free some space" if full else "Check the path and its rights"
-        return f"error: {error.strerror}{where}. {mend}, then run again; a run that began goes on with --resume."
+        begun = "; a run that began goes on with --resume" if "--out" in sys.argv else ""
+        return f"error: {error.strerror}{where}. {mend}, then run again{begun}."
     if isinstance(error, MemoryError) or ("memory" in str(error) and "alloc" in str(error).lower()):
         return f"error: not enough memory: {one_line(error)[:160]}. Try a smaller --batch, or --limit."
     return None

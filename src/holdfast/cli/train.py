@@ -1,7 +1,9 @@
 """`holdfast train`: a classifier, ordinary or hardened by adversarial training."""
 
+import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -126,7 +128,7 @@ def command(
             progress=lambda done, total: bar.update(done, total, "training"),
             on_epoch=lambda epoch: screen.note(_line(epoch, options.epochs)),
         )
-    screen.result(_plain(trained), *_shown(trained, model, data))
+    screen.result(_plain(trained), *_shown(trained, model, data, data_dir))
 
 
 def _merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
@@ -189,8 +191,9 @@ def _plain(trained: "Trained") -> dict[str, Any]:
     }
 
 
-def _shown(trained: "Trained", model: str, data: str) -> list[str]:
+def _shown(trained: "Trained", model: str, data: str, data_dir: Path | None) -> list[str]:
     """For people."""
+    given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     last = trained.history[-1]
     lines = [f"trained {model} on {data}: {len(trained.history)} epochs in {duration(trained.seconds)}"]
     for name, count in (("validation", last.validation), ("under attack", last.robust)):
@@ -199,5 +202,5 @@ def _shown(trained: "Trained", model: str, data: str) -> list[str]:
     return [
         *lines,
         f"model: {trained.folder}",
-        f"next: holdfast evaluate --model {trained.folder} --data {data} --eps 8/255",
+        f"next: holdfast evaluate --model {trained.folder} --data {shlex.quote(data)}{given_dir} --eps 8/255",
     ]

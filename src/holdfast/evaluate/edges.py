@@ -1,16 +1,19 @@
 """What is refused before any work is done: one clear line each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.access import borrow
-from holdfast.access.borrow import Model, home
+from holdfast.access.borrow import Model, float_type, home
+from holdfast.access.oracle import checked
 from holdfast.data import Pictures
 from holdfast.errors import DataError, HoldfastError, ModelError, OptionError, unknown
+from holdfast.evaluate.precision import alike, tie
 from holdfast.evaluate.verify import Norm
+from holdfast.models.cast import Cast
 from holdfast.threats import Threat
 
 LOOK = 8  # pictures shown to the model before the work begins
@@ -26,7 +29,8 @@ def radii(threat: Threat, eps: float | Sequence[float] | None, shape: tuple[int,
         raise OptionError(
             "evaluate: eps is one radius a picture; allowed: numbers that hold for all. Pass eps=[8/255]."
         )
-    listed = sorted(float(e) for e in (wanted if isinstance(wanted, Sequence) else [wanted]))
+    several = isinstance(wanted, Iterable) and not isinstance(wanted, Tensor)
+    listed = sorted(float(e) for e in (cast(Iterable[float], wanted) if several else [cast(float, wanted)]))
     if not listed or len(set(listed)) < len(listed):
         raise OptionError(
             f"evaluate: eps={listed}; allowed: at least one radius, each named once, such as [2/255, 8/255]."
@@ -76,21 +80,32 @@ def check_pictures(pictures: Pictures, threat: Threat) -> None:
         )
 
 
-def check_model(model: Model, pictures: Pictures) -> None:
+def check_model(model: Model, pictures: Pictures) -> list[list[float]] | None:
     """Show the model a few pictures, then one alone; raise `ModelError` unless it answers with logits for every label.
 
-    Cost: one forward pass of up to 9 pictures.
+    Returns by what it can be told from another model: largest logit and mean magnitude of each answer, to four
+    digits; None for one that answers the same picture otherwise the second time.
+    Cost: forward passes of up to 9 pictures, in two calls.
     """
-    x = pictures.x(slice(0, LOOK), float_type(model))
+    x = pictures.x(slice(0, LOOK), picture_type(model))
     x = x.to(home(model, x))
-    with borrow(model) as lent, torch.no_grad():
-        for shown in (x, x[:1]):
-            _check_answer(_answer(lent, shown), len(shown), pictures)
+    with borrow(takes_float32(model)) as lent, torch.no_grad():
+        first, again = (_logits(lent, shown, pictures) for shown in (x, x[:1]))
+    if float((first[:1] - again).abs().max()) > alike(float_type(model), first.device) * float(first[:1].abs().max()):
+        return None
+    marks = torch.stack([first.amax(1), first.abs().mean(1)], 1).tolist()
+    return [[float(f"{value:.4g}") for value in row] for row in marks]
+
+
+def _logits(model: Model, x: Tensor, pictures: Pictures) -> Tensor:
+    logits = checked(_answer(model, x), len(x))
+    _check_answer(logits, pictures)
+    return logits
 
 
 def _answer(model: Model, x: Tensor) -> object:
     try:
-        return model(x)
+        return model(x.clone())
     except HoldfastError:
         raise
     except Exception as error:
@@ -101,21 +116,11 @@ def _answer(model: Model, x: Tensor) -> object:
         ) from error
 
 
-def _check_answer(logits: object, count: int, pictures: Pictures) -> None:
-    given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
+def _check_answer(logits: Tensor, pictures: Pictures) -> None:
+    if bad := int((~logits.isfinite().all(1)).sum()):
         raise ModelError(
-            f"the model answered {count} pictures with {given}; allowed: a float tensor ({count}, K) of logits, "
-            "K >= 2. Return one row of logits a picture (two columns for a yes/no model)."
-        )
-    if not logits.is_floating_point():
-        raise ModelError(
-            f"the model answered with {logits.dtype}; allowed: floating-point logits. Return scores, not labels."
-        )
-    if not bool(logits.isfinite().all()):
-        raise ModelError(
-            f"the model answered {int((~logits.isfinite().all(1)).sum())} of {count} unchanged pictures with NaN or "
-            "infinity; allowed: finite logits. Check its weights and its normalisation (a standard deviation of 0?)."
+            f"the model answered {bad} of {len(logits)} unchanged pictures with NaN or infinity; "
+            "allowed: finite logits. Check its weights and its normalisation (a standard deviation of 0?)."
         )
     highest = int(pictures.labels.max())
     if highest >= logits.shape[1]:
@@ -126,10 +131,18 @@ def _check_answer(logits: object, count: int, pictures: Pictures) -> None:
         )
 
 
-def float_type(model: Model) -> torch.dtype:
-    """The float type of the pictures that a model takes: that of its first floating parameter, else float32."""
-    if isinstance(model, nn.Module):
-        for parameter in model.parameters():
-            if parameter.is_floating_point():
-                return parameter.dtype
-    return torch.float32
+def picture_type(model: Model) -> torch.dtype:
+    """The float type of the pictures under attack: the model's own, but float32 for a model in half precision."""
+    own = float_type(model)
+    return own if own.itemsize >= 4 else torch.float32
+
+
+def takes_float32(model: Model) -> Model:
+    """The model, behind a cast if it computes in half precision."""
+    own = float_type(model)
+    return Cast(model, own) if isinstance(model, nn.Module) and own.itemsize < 4 else model
+
+
+def tie_of(model: Model, pictures: Pictures) -> float:
+    """How close two logits of the model must be to count as equal, as a share of the larger."""
+    return tie(float_type(model), home(model, pictures.images))

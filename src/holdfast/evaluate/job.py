@@ -16,9 +16,6 @@ from holdfast.evaluate.verify import Meter, Verdict, verify
 from holdfast.threats import Threat
 
 LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, a few times that in work
-# Two logits closer than this share of the larger one are a tie: another batch size may decide it the other way.
-TIE = {torch.float64: 1e-12, torch.float32: 1e-5}
-COARSE_TIE = 1e-2  # for half precision
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,8 @@ class Job:
     threats: tuple[Threat, ...]  # ascending eps
     seed: int
     batch: int
-    dtype: torch.dtype  # of the pictures, the model's own
+    dtype: torch.dtype  # of the pictures
+    tie: float  # two logits closer than this share of the larger one are as good as equal
 
     def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
         """The records (`holdfast.evaluate.shards.Shard`) of these pictures; `tell` hears which share of it is done.
@@ -42,25 +40,27 @@ class Job:
         x, y = self.pictures.x(rows, self.dtype).to(there), self.pictures.labels[rows].to(there)
         columns: dict[str, list[Tensor]] = {}
         whole: dict[str, Tensor] = {}
-        start_wrong = torch.zeros(len(y), dtype=torch.bool)
+        stored: dict[str, Tensor] = {}
         broken = torch.zeros(len(y), dtype=torch.bool)
         for number, threat in enumerate(self.threats):
             found, verdict, meter = self._one(x, y, threat, self.pictures.place[rows], self._progress(number, tell))
-            start_wrong = (verdict.prediction != y).cpu()
+            if not whole:  # a model that answers at random would give another one at each radius
+                whole = {"prediction": verdict.prediction.cpu(), "confidence": verdict.confidence.cpu()}
+                start_wrong = whole["prediction"] != self.pictures.labels[rows].cpu()
             # A larger radius allows all that a smaller one does, so what broke there is broken here too.
             broken = broken | verdict.success.cpu() | start_wrong
-            row = {**_row(found, verdict, self.dtype), "broken": broken, "counted": _counted(meter, verdict)}
+            row = {**_row(found, verdict, self.tie), "broken": broken, "counted": _counted(meter, verdict)}
             for name, tensor in row.items():
                 columns.setdefault(name, []).append(tensor.cpu())
             kept = (verdict.success.cpu() & ~start_wrong).nonzero().flatten()
-            whole[f"adv.{number}.rows"] = kept
-            whole[f"adv.{number}.x"] = found.x_adv[kept.to(there)].cpu()
-            whole["prediction"], whole["confidence"] = verdict.prediction.cpu(), verdict.confidence.cpu()
+            stored[f"adv.{number}.rows"] = kept
+            stored[f"adv.{number}.x"] = found.x_adv[kept.to(there)].cpu()
         return {
             "index": self.pictures.place[rows].clone(),
             "label": self.pictures.labels[rows].clone(),
             "x": self.pictures.images[rows].clone(),
             **whole,
+            **stored,
             **{name: torch.stack(tensors) for name, tensors in columns.items()},
         }
 
@@ -93,13 +93,13 @@ class Job:
             low=threat.low,
             high=threat.high,
             batch=self.batch,
-            needs_gradient=all(attack.access >= Access.GRADIENT for attack in self.attacks),
+            needs_gradient=any(attack.access >= Access.GRADIENT for attack in self.attacks),
             backward=meter.backward if meter.counts else None,
         )
         return found, verdict, meter
 
 
-def _row(found: AttackResult, verdict: Verdict, dtype: torch.dtype) -> dict[str, Tensor]:
+def _row(found: AttackResult, verdict: Verdict, tie: float) -> dict[str, Tensor]:
     names = (
         "prediction_adv",
         "confidence_adv",
@@ -113,7 +113,7 @@ def _row(found: AttackResult, verdict: Verdict, dtype: torch.dtype) -> dict[str,
     return {
         **{name: getattr(verdict, name) for name in names},
         "untouched": verdict.untouched_when_start_wrong,
-        "tie": torch.minimum(verdict.gap_adv, verdict.start_gap) <= TIE.get(dtype, COARSE_TIE),
+        "tie": torch.minimum(verdict.gap_adv, verdict.start_gap) <= tie,
         "claimed": found.success,
         **{name: getattr(found, name) for name in ("step", "queries", "forward", "backward")},
     }

@@ -21,7 +21,8 @@ log = logging.getLogger("holdfast")
 def merge(folders: Sequence[Path | str], out: Path | str) -> Evaluation:
     """Join the folders of all parts (`shard=(i, n)`) of one run into the new folder `out`, and finish it.
 
-    The result has the same bytes in every file but timing.json as the run of one process with the same options.
+    The result has the same bytes in every file but timing.json as the run of one process with the same options,
+    `batch` among them: where it was "auto", parts took 256 and a whole run measures.
     Raises: `RunError` when a folder is no part, parts differ in their options or provenance, or one is missing, given
     twice or unfinished, and when `out` is in use. Cost: no model call; every shard is read once and copied.
     """

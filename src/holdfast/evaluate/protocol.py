@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from holdfast.evaluate.sample import Sample
 from holdfast.evaluate.summary import summarise
 from holdfast.evaluate.table import records_csv
 from holdfast.evaluate.timing import Timing
-from holdfast.files import write_atomically
+from holdfast.files import alone, write_atomically
 from holdfast.threats import Threat
 
 log = logging.getLogger("holdfast")
@@ -60,8 +61,10 @@ def evaluate(
     that ask the model; `name`, `card` and `command` (its words) go on record.
 
     Every radius is attacked on its own; a picture broken at a smaller one counts as broken at a larger one as well.
-    Memory does not grow with the number of pictures but for a few hundred bytes of records each. The same arguments
-    give the same bytes in every file but timing.json, killed and resumed or not, in one process or in several.
+    Memory does not grow with the number of pictures but for a few hundred bytes of records each. A run that was
+    killed and resumed has the bytes of one that was not, in every file but timing.json. So have two runs with the
+    same arguments, in one process or in several, if `batch` is a number: "auto" measures, and may choose otherwise
+    the next time (parts of a run take 256).
 
     Raises: `OptionError`, `DataError`, `ModelError` for bad input; `RunError` for a folder that cannot be used, is in
     use, or was begun with other options; `AttackDidNothing` when the attack changed no picture.
@@ -84,10 +87,11 @@ def evaluate(
     )
     path = None if out is None else Path(out)
     recorded = None if path is None else look_into(path, resume)
-    run = request.run(recorded)
-    store = Memory(run) if path is None else RunFolder.begin(path, run)
-    timing = Timing(None if recorded is None else store.read(TIMING) or {})
-    return Work(request, request.job(run), store, timing, progress).do()
+    with nullcontext() if path is None else alone(path):
+        run = request.described(recorded)
+        store = Memory(run) if path is None else RunFolder.begin(path, run)
+        timing = Timing(None if recorded is None else store.read(TIMING) or {})
+        return Work(request, request.job(run), store, timing, progress).do()
 
 
 @dataclass(frozen=True)

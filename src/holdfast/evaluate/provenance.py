@@ -10,6 +10,7 @@ from torch import nn
 
 from holdfast.access.borrow import Model, home
 from holdfast.data import Pictures
+from holdfast.files import dotted
 from holdfast.options import to_plain
 
 FORMAT = 1
@@ -32,10 +33,16 @@ Run = dict[str, Any]
 """run.json: `format`, `options`, `model`, `data`, `provenance`, `choices`."""
 
 
-def describe_model(model: Model, name: str | None, card: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The model's entry in run.json."""
-    parameters = sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0
-    return {"name": name or type(model).__name__, "parameters": parameters, "card": dict(card) if card else None}
+def describe_model(
+    model: Model, name: str | None, card: Mapping[str, Any] | None, answers: list[list[float]] | None
+) -> dict[str, Any]:
+    """The model's entry in run.json; `answers` to a few pictures, by which a run is not resumed with another model."""
+    return {
+        "name": name or type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0,
+        "card": dict(card) if card else None,
+        "answers": answers,
+    }
 
 
 def describe_data(pictures: Pictures) -> dict[str, Any]:
@@ -52,12 +59,12 @@ def describe_data(pictures: Pictures) -> dict[str, Any]:
 
 
 def describe_attack(attacks: Sequence[Any]) -> dict[str, Any]:
-    """One attack: its name and options. Several in a row: their names joined, their options by name."""
+    """One attack: its name and options. Several in a row: their names joined, name and options of each in a list."""
     names = [attack.name for attack in attacks]
     options = [to_plain(attack) for attack in attacks]
     return {
         "name": "+".join(names),
-        "options": options[0] if len(options) == 1 else dict(zip(names, options)),
+        "options": options[0] if len(options) == 1 else [{"name": n, **o} for n, o in zip(names, options, strict=True)],
         "repr": ", ".join(map(repr, attacks)),
     }
 
@@ -72,6 +79,7 @@ def provenance(model: Model, pictures: Pictures, seed: int, command: Sequence[st
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": _device(model, pictures),
+        "threads": torch.get_num_threads(),
         "seed": seed,
         "command": list(repeatable(command)),
         "weights_sha256": weights_sha256(model) if isinstance(model, nn.Module) else None,
@@ -102,7 +110,19 @@ def differences(was: Run, now: Run, ignore: Sequence[str] = ()) -> list[str]:
     """What two runs do not share of all that decides their numbers, each as "threat.eps was 0.1, now 0.2"."""
     old, new = _comparable(was), _comparable(now)
     names = sorted(name for name in {**old, **new} if not any(f"{name}.".startswith(f"{i}.") for i in ignore))
-    return [f"{n} was {old.get(n)!r}, now {new.get(n)!r}" for n in names if old.get(n) != new.get(n)]
+    changed = [f"{n} was {old.get(n)!r}, now {new.get(n)!r}" for n in names if old.get(n) != new.get(n)]
+    return changed or _other_model(was, now)
+
+
+def _other_model(was: Run, now: Run) -> list[str]:
+    """Whether the models of two runs answer the same pictures differently; weights alone do not tell code apart."""
+    before, after = (torch.tensor((run.get("model") or {}).get("answers") or []) for run in (was, now))
+    coarse = any("cuda" in str(run.get("provenance", {}).get("device")) for run in (was, now))
+    if before.shape != after.shape or torch.allclose(before, after, rtol=0.05 if coarse else 0.005, atol=1e-6):
+        return []
+    row = int((before - after).abs().amax(1).argmax())
+    told = f"{before[row, 0]:.4g}, now {after[row, 0]:.4g}"
+    return [f"the model is another one: the largest logit of picture {row} was {told}"]
 
 
 def _comparable(run: Run) -> dict[str, Any]:
@@ -114,13 +134,7 @@ def _comparable(run: Run) -> dict[str, Any]:
         "choices": run.get("choices"),
         **{name: origin.get(name) for name in MUST_AGREE},
     }
-    return dict(_flat("", whole))
-
-
-def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        return [pair for key in value for pair in _flat(f"{prefix}.{key}" if prefix else str(key), value[key])]
-    return [(prefix, value)]
+    return dotted(whole)
 
 
 def _version() -> str:

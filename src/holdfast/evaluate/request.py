@@ -21,7 +21,7 @@ from holdfast.threats import Threat
 class Request:
     """An evaluation as it was asked for. Raises: `OptionError`, `DataError`, `ModelError` for what cannot be done.
 
-    Cost: one forward pass of up to 8 pictures, which shows whether the model answers as a model must.
+    Cost: forward passes of up to 9 pictures, which show whether the model answers as a model must.
     """
 
     model: Model
@@ -36,6 +36,7 @@ class Request:
     name: str | None = None
     card: Mapping[str, Any] | None = None
     command: Sequence[str] = field(default=())
+    answers: list[list[float]] | None = field(init=False)  # tell this model from another
 
     def __post_init__(self) -> None:
         if self.shard_size is not None and self.shard_size < 1:
@@ -48,7 +49,7 @@ class Request:
             )
         if self.part is not None:
             self._check_part(*self.part)
-        edges.check_model(self.model, self.pictures)
+        object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
 
     @property
     def slices(self) -> list[slice]:
@@ -60,7 +61,7 @@ class Request:
         """The numbers of the shards that this process does."""
         return mine(len(self.slices), self.part)
 
-    def run(self, recorded: Run | None) -> Run:
+    def described(self, recorded: Run | None) -> Run:
         """The content of run.json; what was chosen by measuring is taken over from `recorded`, a run to go on with."""
         first = self.threats[0]
         return {
@@ -78,7 +79,7 @@ class Request:
                 "shard": None if self.part is None else list(self.part),
                 "checks": self.checks,
             },
-            "model": provenance.describe_model(self.model, self.name, self.card),
+            "model": provenance.describe_model(self.model, self.name, self.card, self.answers),
             "data": provenance.describe_data(self.pictures),
             "provenance": provenance.provenance(self.model, self.pictures, self.seed, self.command),
             "choices": {"batch": self._batch(recorded)},
@@ -86,8 +87,9 @@ class Request:
 
     def job(self, run: Run) -> Job:
         """The work on each shard."""
-        batch, dtype = int(run["choices"]["batch"]), edges.float_type(self.model)
-        return Job(self.model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype)
+        model, batch = edges.takes_float32(self.model), int(run["choices"]["batch"])
+        dtype, tie = edges.picture_type(self.model), edges.tie_of(self.model, self.pictures)
+        return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie)
 
     def _batch(self, recorded: Run | None) -> int:
         if self.batch != "auto":
@@ -97,7 +99,8 @@ class Request:
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return batches.DEFAULT
         passes = len(self.threats) * sum(attack.rounds * restarts(attack) for attack in self.attacks)
-        return batches.choose(self.model, self.pictures, passes, edges.float_type(self.model))
+        model = edges.takes_float32(self.model)
+        return batches.choose(model, self.pictures, passes, edges.picture_type(self.model))
 
     def _check_part(self, number: int, of: int) -> None:
         if not 1 <= number <= of:
@@ -113,7 +116,13 @@ def chosen(attack: Attack | Sequence[Attack] | None) -> tuple[Attack, ...]:
     """The attacks meant: those given, or the suite "quick"."""
     if attack is None:
         return SUITES["quick"].attacks
-    attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
+    attacks: tuple[Any, ...] = tuple(attack) if isinstance(attack, Sequence) else (attack,)
+    for one in attacks if not isinstance(attack, str) else (attack,):
+        if isinstance(one, type) or not isinstance(one, Attack):
+            raise OptionError(
+                f"evaluate: attack={one!r}; allowed: an attack, such as holdfast.PGD(steps=40), or several in a list. "
+                "holdfast.attacks.build(name) makes one by its name."
+            )
     if not attacks:
         raise OptionError("evaluate: attack=[]; allowed: at least one attack. Leave it out for the suite 'quick'.")
     return attacks

@@ -1,7 +1,6 @@
 """The run folder: what is where, written so that a kill at any moment loses at most the shard in flight."""
 
 import contextlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from holdfast.errors import RunError
 from holdfast.evaluate import shards
 from holdfast.evaluate.provenance import FORMAT, Run, differences
 from holdfast.evaluate.shards import Shard
-from holdfast.files import dump_json, write_atomically
+from holdfast.files import dump_json, read_object, write_atomically
 
 log = logging.getLogger("holdfast")
 
@@ -84,7 +83,7 @@ class RunFolder:
                 f"cannot resume {str(path)!r} with other options: {'; '.join(changed)}; allowed: those it began with. "
                 "Give them again, or choose another --out for the new ones."
             )
-        for name in ("python", "platform"):
+        for name in ("python", "platform", "threads"):
             was, now = recorded["provenance"].get(name), run["provenance"][name]
             if was != now:
                 log.warning("%s: begun with %s %s, resumed with %s", path, name, was, now)
@@ -134,7 +133,7 @@ def look_into(path: Path, resume: bool) -> Run | None:
     if recorded is not None and not resume:
         raise RunError(
             f"{str(path)!r} already holds a run; allowed: a new or empty folder. "
-            "Choose another --out, or go on with this one by --resume."
+            "Choose another --out, or go on with this one by --resume (in Python: resume=True)."
         )
     if recorded is None and _in_use(path):
         raise RunError(
@@ -151,14 +150,10 @@ def look_into(path: Path, resume: bool) -> Run | None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file, or None where there is no file. Raises: `RunError` when it is no JSON object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
+        there = path.is_file()
+    except OSError as error:
         raise RunError(f"cannot read {str(path)!r}: {error}. Bring the file back, or choose another --out.") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{str(path)!r} holds no JSON object. Bring the file back, or choose another --out.")
-    return value
+    return read_object(path) if there else None
 
 
 def _in_use(path: Path) -> bool:

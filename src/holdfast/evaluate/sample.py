@@ -13,8 +13,16 @@ from holdfast.attacks import Attack, run
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import extent, norm_of, whole_box
 from holdfast.evaluate.verify import Verdict, verify
+from holdfast.losses import Goal
+from holdfast.losses.objectives import objective
 from holdfast.threats import Threat
 
+HEEDING = (
+    nn.modules.batchnorm._NormBase,
+    nn.modules.dropout._DropoutNd,
+    nn.RReLU,
+    nn.FractionalMaxPool2d,
+)
 SIZE = 128  # pictures; enough that 5 % is 6 of them, few enough that all checks cost about 1,000 passes of each
 
 
@@ -35,8 +43,8 @@ class Sample:
     """The first pictures of the data, in order, so that any number of processes see the same ones.
 
     Attributes: `model`, `attacks`, `threats` (ascending eps) as evaluated; `x` (n, C, H, W), `y` (n,) on the model's
-    device; `extent` smallest and largest value of all pictures; `training` whether any module was given in training
-    mode; `forward`, `backward` passes that the checks made so far.
+    device; `extent` smallest and largest value of all pictures; `training` the modules that were given in training
+    mode and act otherwise in it; `forward`, `backward` passes that the checks made so far.
     """
 
     def __init__(
@@ -57,9 +65,10 @@ class Sample:
         self.x, self.y = pictures.x(first, dtype).to(there), pictures.labels[first].to(there)
         self.place = pictures.place[first]
         self.extent = extent(pictures)
-        self.training = [name or "the model" for name, m in _modules(model) if m.training]
+        self.training = [name or "the model" for name, m in _modules(model) if m.training and heeds_mode(m)]
         self.forward = self.backward = 0
         self._logits: Tensor | None = None
+        self._gradients: dict[str, Tensor] = {}
         self._trials: dict[tuple[str, float], Trial] = {}
 
     def __len__(self) -> int:
@@ -84,7 +93,7 @@ class Sample:
         """Logits of `x` in evaluation mode, in one batch, without a gradient."""
         self.forward += len(x)
         with borrow(self.model) as lent, torch.no_grad():
-            logits: Tensor = lent(x)
+            logits: Tensor = lent(x.clone())  # a copy, for a model that works in place
         return logits
 
     @property
@@ -93,6 +102,24 @@ class Sample:
         if self._logits is None:
             self._logits = self.ask(self.x)
         return self._logits
+
+    def gradient(self, loss: str) -> Tensor:
+        """(n, C, H, W): gradient of a loss at the unchanged sample, asked for once; zero where the model cuts it."""
+        if loss not in self._gradients:
+            pieces = zip(torch.split(self.x, self.batch), torch.split(self.y, self.batch), strict=True)
+            self._gradients[loss] = torch.cat([self._gradient(loss, x, y) for x, y in pieces])
+        return self._gradients[loss]
+
+    def _gradient(self, loss: str, x: Tensor, y: Tensor) -> Tensor:
+        self.forward += len(x)
+        with borrow(self.model) as lent, torch.enable_grad():
+            asked = x.detach().requires_grad_()
+            total = objective(loss)(lent(asked.clone()), Goal(y)).sum()
+            if not total.requires_grad:
+                return torch.zeros_like(x)
+            self.backward += len(x)
+            (gradient,) = torch.autograd.grad(total, asked, allow_unused=True)
+        return torch.zeros_like(x) if gradient is None else gradient
 
     @property
     def right(self) -> Tensor:
@@ -124,6 +151,14 @@ class Sample:
         self.forward += int(found.forward.sum()) + verdict.passes
         self.backward += int(found.backward.sum())
         return Trial(verdict, found.queries)
+
+
+def heeds_mode(module: nn.Module) -> bool:
+    """Whether a module may act otherwise while training: torch's own of that kind, and those whose code asks for it."""
+    code = getattr(type(module).forward, "__code__", None)
+    return isinstance(module, HEEDING) or (
+        not type(module).__module__.startswith("torch.") and code is not None and "training" in code.co_names
+    )
 
 
 def _modules(model: Model) -> list[tuple[str, Any]]:

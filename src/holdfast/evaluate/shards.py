@@ -67,6 +67,16 @@ def intact(path: Path, number: int) -> bool:
     return True
 
 
+def check_whole(path: Path) -> None:
+    """Raise `RunError` when a shard file's content contradicts the hash in its header, or cannot be read."""
+    header, tensors = _read(path)
+    if header.get("sha256", (digest := _digest(tensors))) != digest:
+        raise RunError(
+            f"shard {str(path)!r} is damaged: its content does not match its hash. "
+            "Delete it and summary.json, then run `holdfast evaluate ... --resume`."
+        )
+
+
 def without_pixels(shard: Shard) -> dict[str, Tensor]:
     """The records without the pictures: a few hundred bytes a picture, small enough to keep."""
     return {name: tensor for name, tensor in shard.items() if not name.startswith(PIXELS)}

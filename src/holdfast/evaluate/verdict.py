@@ -5,7 +5,7 @@ from typing import Any
 
 from holdfast.evaluate.findings import Finding
 
-NEEDED = "unbounded"  # stands for the checks that ask the model: without them nothing was questioned
+NEEDED = "randomness"  # stands for the checks that ask the model: without them nothing was questioned
 
 
 def believe(findings: Sequence[Finding]) -> dict[str, Any]:

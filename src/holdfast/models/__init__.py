@@ -4,6 +4,7 @@ A model is a torch module from pictures (N, C, H, W), floating, in [0, 1], to lo
 """
 
 from holdfast.models.cards import Card, load, save
+from holdfast.models.cast import Cast
 from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
 from holdfast.models.normalized import Normalized
 from holdfast.models.opening import Opened, check_answer, open_model
@@ -15,6 +16,7 @@ __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "Card",
+    "Cast",
     "Normalized",
     "Opened",
     "Wrapped",

@@ -22,6 +22,7 @@ class Wrapped(nn.Module):
         owner = getattr(function, "__self__", None)
         if isinstance(owner, nn.Module):
             self.owner = owner
+        self.training = False  # the wrapper has no mode of its own; its owner keeps the one it was given in
 
     def forward(self, x: Tensor) -> Tensor:
         """What the callable says of `x`. Raises: `ModelError` when that is not a tensor."""

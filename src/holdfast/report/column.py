@@ -13,7 +13,7 @@ from holdfast.report.run import Run
 
 SHOWN_FILES = 5
 LARGEST_TABLE = 20  # classes; larger confusion tables are drawn, not written
-VERDICTS = {"fail": "failed", "warn": "warning", "pass": "passed", "skipped": "skipped"}
+VERDICTS = {"fail": "failed", "warn": "warned", "pass": "passed", "skipped": "skipped"}
 SHOWN_HASH = 12  # digits of a hash in running text; the whole one is under provenance
 
 
@@ -40,7 +40,7 @@ class Column:
     @property
     def tally(self) -> str:
         """How many checks passed, warned, failed and were skipped."""
-        found = [str(check["verdict"]) for check in self.run.summary.get("checks") or []]
+        found = [str(check["verdict"]) for check in self.checks]
         counts = {text: found.count(verdict) for verdict, text in VERDICTS.items()}
         said = [f"{count} {text}" for text, count in counts.items() if count]
         return f"{words.plural(len(found), 'check')}{': ' if said else ''}{', '.join(said)}"
@@ -88,6 +88,8 @@ def _column(run: Run, name: str, place: int) -> Column:
     wrong = disagreements(run.summary, run.records) if run.records is not None else []
     own = [_recount(wrong)] if run.records is not None else []
     reason = f"its summary and its records disagree ({'; '.join(wrong)})" if wrong else str(believe["because"])
+    if wrong and not believe["verdict"]:
+        reason += f"; besides, {words.because(str(believe['because']))}"
     rows, tables = failures.class_rows(run.summary), failures.tables(run.summary)
     names = failures.class_names(run.summary, max((len(table) for _, table in tables), default=0))
     written = len(names) <= LARGEST_TABLE

@@ -43,7 +43,7 @@ def cost(runs: Sequence[Run]) -> list[Fact]:
         ("Checks, forward", [_get(run.summary, "check_passes", "forward") for run in runs]),
         ("Checks, backward", [_get(run.summary, "check_passes", "backward") for run in runs]),
         ("Seconds in all", [run.timing.get("seconds") for run in runs]),
-        ("Pictures a second", [speed(run) for run in runs]),
+        ("Pictures a second, while attacking", [speed(run) for run in runs]),
         ("Device", [_get(run.origin, "provenance", "device") for run in runs]),
         ("Batch", [_get(run.origin, "choices", "batch") for run in runs]),
     ]  # fmt: skip

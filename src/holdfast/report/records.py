@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.errors import RunError
+from holdfast.evaluate.shards import check_whole
 
 ONCE = ("index", "label", "prediction", "confidence")
 PER_EPS = ("prediction_adv", "confidence_adv", "success", "broken", "success_8bit", "size", "step")
@@ -79,11 +80,13 @@ def read_records(folder: Path, eps: int) -> Records | None:
     """Read the columns of all shards in `folder`, sorted by the pictures' place in the data set.
 
     Args: `eps`: how many radii the run has. Returns None when there is no shard.
-    Raises: `RunError` for a shard that cannot be read or does not hold what a shard must hold.
+    Raises: `RunError` for a shard that cannot be read, is damaged, or does not hold what a shard must hold.
     """
     files = tuple(sorted(folder.glob("*.safetensors"))) if folder.is_dir() else ()
     if not files:
         return None
+    for file in files:
+        check_whole(file)
     parts = [_with_file(file, lambda opened: _columns(opened, eps)) for file in files]
     names = set.intersection(*(set(part) for part in parts))
     whole = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in sorted(names)}

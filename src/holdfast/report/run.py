@@ -3,7 +3,6 @@
 Only the documented files are read, nothing of the code that wrote them, so a folder can be reported elsewhere.
 """
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import RunError
+from holdfast.files import read_object
 from holdfast.report.records import Records, read_records
 
 FORMAT = 1
@@ -50,12 +50,12 @@ def read(folder: Path) -> Run:
     another format and a file that cannot be read; each says how to mend it.
     """
     _look(folder)
-    origin = _object(folder / "run.json")
+    origin = read_object(folder / "run.json")
     if not (folder / "summary.json").is_file():
         raise RunError(_unfinished(folder, origin))
-    summary = _object(folder / "summary.json")
+    summary = read_object(folder / "summary.json")
     _check(folder, summary)
-    timing = _object(folder / "timing.json") if (folder / "timing.json").is_file() else {}
+    timing = read_object(folder / "timing.json") if (folder / "timing.json").is_file() else {}
     eps = len(summary["curve"])
     return Run(folder, summary, origin, timing, read_records(folder / "shards", eps))
 
@@ -105,14 +105,3 @@ def _check(folder: Path, summary: dict[str, Any]) -> None:
             f"{str(folder / 'summary.json')!r} lacks {', '.join(lost)}. "
             "Delete it and run `holdfast evaluate ... --resume`: it is made again from the shards."
         )
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {str(path)!r}: {error}. Evaluate again, or bring the file back.") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{str(path)!r} holds {type(value).__name__}; an object is needed. Evaluate again.")
-    return value

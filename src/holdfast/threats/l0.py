@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import OptionError
-from holdfast.threats.threat import Limits, Noise, box_around, check, finite, per_lane
+from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["L0"]
 
@@ -47,7 +47,7 @@ class L0:
         flat = finite(grad).flatten(1)
         return (flat.sign() * self._largest(flat.abs())).view_as(grad)
 
-    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+    def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """`eps` values chosen at random, each uniform in [low, high]."""
         chosen = self._largest(draws.uniform(x).flatten(1)).view_as(x)
         value = (self.low + (self.high - self.low) * draws.uniform(x, stream=1)).clamp(self.low, self.high)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import OptionError
-from holdfast.threats.threat import Limits, Noise, box_around, check, finite, per_lane
+from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["L1"]
 
@@ -60,7 +60,7 @@ class L1:
         move = flat.sign() * (size >= last)
         return (move / move.abs().sum(1, keepdim=True).clamp_min(1)).view_as(grad)
 
-    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+    def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """Uniform in the ball, then projected.
 
         Of d + 1 exponentials over their sum, the first d with random signs are uniform in the ball.

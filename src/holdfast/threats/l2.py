@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.threats.threat import Limits, Noise, box_around, check, finite, per_lane
+from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["L2"]
 
@@ -45,7 +45,7 @@ class L2:
         length = flat.square().sum(1, keepdim=True).sqrt()
         return (flat / length.clamp_min(0.5)).view_as(grad)
 
-    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+    def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """Uniform in the ball, then projected.
 
         The first d coordinates of a uniform point on the sphere in d + 2 dimensions are uniform in the ball, and

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.threats.threat import Limits, Noise, box_around, check, per_lane
+from holdfast.threats.threat import DrawsLike, Limits, box_around, check, per_lane
 
 __all__ = ["Linf"]
 
@@ -37,7 +37,7 @@ class Linf:
         """The sign of the gradient, 0 for 0 and for NaN: of all moves of size 1, the one that gains most."""
         return grad.sign()
 
-    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+    def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """Uniform in the cube of half-width `eps`, then cut to the box."""
         move = draws.uniform(x).mul_(2).sub_(1).mul_(per_lane(self.eps, x))
         return self.project(move.add_(x), x, limits, out=move)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from holdfast.errors import OptionError
 
-__all__ = ["Limits", "Noise", "Threat", "box_around", "check", "finite", "per_lane", "rounded_towards"]
+__all__ = ["DrawsLike", "Limits", "Threat", "box_around", "check", "finite", "per_lane", "rounded_towards"]
 
 Limits = tuple[Tensor, Tensor]
 
 
-class Noise(Protocol):
+class DrawsLike(Protocol):
     """The draws that `sample` needs: tensors like the given one, told apart by stream."""
 
     def uniform(self, like: Tensor, stream: int = 0) -> Tensor:
@@ -58,7 +58,7 @@ class Threat(Protocol):
         values which cannot go further (L1) leave those out; the others ignore both.
         """
 
-    def sample(self, x: Tensor, draws: Noise, limits: Limits | None = None) -> Tensor:
+    def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """A random picture inside: uniform in the ball, then projected. Uses the streams 0 to 2 of `draws`."""
 
     def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -90,10 +90,8 @@ def check(threat: Threat, widest: float = math.inf) -> None:
             )
     elif not (0 <= eps <= widest and math.isfinite(eps)):
         limit = f" <= {widest:g}, the width of the box" if math.isfinite(widest) else ", finite"
-        raise OptionError(
-            f"{kind}: eps={eps!r}; allowed: 0 <= eps{limit}, in input units. "
-            "For 8 grey levels on a [0, 1] scale, pass eps=8/255."
-        )
+        mend = "For 8 grey levels on a [0, 1] scale, pass eps=8/255." if eps > 0 else "Pass a radius such as 8/255."
+        raise OptionError(f"{kind}: eps={eps!r}; allowed: 0 <= eps{limit}, in input units. {mend}")
 
 
 def per_lane(eps: float | Tensor, like: Tensor) -> float | Tensor:

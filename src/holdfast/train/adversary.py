@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.access import Access
+from holdfast.access.borrow import float_type
 from holdfast.attacks import Attack, build, run
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
@@ -51,7 +52,7 @@ class Adversary:
             found = run(
                 self.attack,
                 model,
-                pictures.x(part, dtype_of(model)),
+                pictures.x(part, float_type(model)),
                 pictures.labels[part],
                 self.threat,
                 seed=seed,
@@ -98,11 +99,6 @@ def paired(attack: Attack | None, threat: Threat | None) -> Adversary | None:
 def rows_of(pictures: Pictures, batch: int) -> tuple[Tensor, ...]:
     """The rows of all pictures in order, in batches, on the pictures' device."""
     return torch.split(torch.arange(len(pictures), device=pictures.labels.device), batch)
-
-
-def dtype_of(model: nn.Module) -> torch.dtype:
-    """The float type a model computes in."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 def broken(model: nn.Module) -> bool:

@@ -21,7 +21,7 @@ import torch
 from torch import nn, optim
 
 from holdfast.errors import RunError
-from holdfast.files import dump_json, write_atomically
+from holdfast.files import dotted, dump_json, write_atomically
 from holdfast.models import Card, load, save
 from holdfast.train.history import Epoch, lines
 
@@ -122,13 +122,13 @@ def begin(path: Path | str, about: Mapping[str, Any], *, resume: bool) -> Folder
 
 def _compare(known: Path, about: Mapping[str, Any]) -> None:
     try:
-        before = dict(_flat(json.loads(known.read_bytes())))
+        before = dotted(json.loads(known.read_bytes()))
     except (OSError, ValueError, AttributeError) as error:
         raise RunError(
             f"{str(known.parent)!r} holds no training run that can be resumed ({type(error).__name__} at {ABOUT}). "
             "Name the run's folder, or begin in a new one without --resume."
         ) from error
-    now = dict(_flat(json.loads(dump_json(dict(about)))))
+    now = dotted(json.loads(dump_json(dict(about))))
     names = [n for n in [*before, *(n for n in now if n not in before)] if not n.startswith(ONLY_TOLD)]
     changed = [f"{n} was {before.get(n)!r}, now {now.get(n)!r}" for n in names if before.get(n) != now.get(n)]
     if changed:
@@ -136,10 +136,3 @@ def _compare(known: Path, about: Mapping[str, Any]) -> None:
             f"{str(known.parent)!r} was begun with other options: {'; '.join(changed)}. "
             "Resume with the same ones, or begin a new run with another --out."
         )
-
-
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as dotted names."""
-    if not isinstance(value, Mapping):
-        return [(prefix, value)]
-    return [pair for key in value for pair in _flat(value[key], f"{prefix}.{key}" if prefix else str(key))]

@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
+from holdfast.access.borrow import float_type
 from holdfast.data import Pictures
-from holdfast.train.adversary import dtype_of, rows_of
+from holdfast.train.adversary import rows_of
 from holdfast.train.history import Count
 from holdfast.train.steps import Course
 
@@ -18,7 +19,7 @@ def scores(model: nn.Module, validation: Pictures | None, course: Course) -> tup
     right = 0
     with torch.no_grad():
         for rows in rows_of(validation, batch):
-            answer = model(validation.x(rows, dtype_of(model))).argmax(1)
+            answer = model(validation.x(rows, float_type(model))).argmax(1)
             right += int((answer == validation.labels[rows]).sum())
     clean = Count(right, len(validation))
     count = min(course.options.attacked, len(validation))

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
 from holdfast.access import borrow
+from holdfast.access.borrow import float_type
 from holdfast.data import Pictures
 from holdfast.errors import ModelError
-from holdfast.train.adversary import Adversary, broken, dtype_of
+from holdfast.train.adversary import Adversary, broken
 from holdfast.train.history import Count
 from holdfast.train.options import TrainOptions
 
@@ -145,7 +146,7 @@ def one_step(
     """One step on some pictures; returns the mean loss and the number of right answers, both before it."""
     for group in optimiser.param_groups:
         group["lr"] = rate(course.options, now.share(course.options))
-    x, y = pictures.x(rows, dtype_of(model)), pictures.labels[rows]
+    x, y = pictures.x(rows, float_type(model)), pictures.labels[rows]
     if course.adversary is not None:
         x = attacked(model, x, y, pictures.place[rows], course, now)
     logits = model(x)

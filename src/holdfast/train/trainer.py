@@ -1,6 +1,7 @@
 """The door to training: `train`."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +13,7 @@ from holdfast.access.borrow import home
 from holdfast.attacks import Attack
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
+from holdfast.files import alone
 from holdfast.models import Card
 from holdfast.threats import Threat
 from holdfast.train.about import about, training
@@ -80,10 +82,11 @@ def train(
         if (done := folder.finished()) is not None:
             return Trained(done[0].to(home(net, pictures.images)), done[1], done[2], folder.path, 0.0)
     begun = perf_counter()
-    history = _epochs(net, pictures, validation, course, folder, resume, progress, on_epoch)
-    if card is not None:
-        card = replace(card, training=training(course, pictures, history))
-        card = folder.finish(net, card) if folder else card
+    with nullcontext() if folder is None else alone(folder.path):
+        history = _epochs(net, pictures, validation, course, folder, resume, progress, on_epoch)
+        if card is not None:
+            card = replace(card, training=training(course, pictures, history))
+            card = folder.finish(net, card) if folder else card
     return Trained(net.eval(), card, history, folder.path if folder else None, perf_counter() - begun)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from holdfast.evaluate.checks.ascent import Ascent
 from holdfast.evaluate.checks.did_something import DidSomething
 from holdfast.evaluate.checks.gradients import Gradients
 from holdfast.evaluate.checks.input_scale import InputScale
@@ -29,6 +30,7 @@ SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
     Probabilities(),
     Randomness(),
     Gradients(),
+    Ascent(),
     Unbounded(),
     MonotoneEps(),
     MonotoneSteps(),

@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from holdfast.access import borrow
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
-from holdfast.losses import Goal, objectives
 
 ADVICE = (
     "Look for rounding, argmax, detach() or a saturated loss in the model: replace the dead step by its smooth twin "
-    "for the attack, attack the margin instead of the cross-entropy (--set loss=margin), or attack without gradients."
+    "for the attack, attack the margin instead of the cross-entropy (--attack pgd --set loss=margin), or attack "
+    "without gradients."
 )
 
 
@@ -44,23 +40,7 @@ class Gradients:
         return found(self, "warn" if zero + broken else "pass", evidence, ADVICE)
 
     def _count(self, sample: Sample, loss: str) -> tuple[int, int]:
-        gradient = torch.cat([_gradient(sample, loss, x, y) for x, y in _pieces(sample)])
+        gradient = sample.gradient(loss)
         finite = gradient.isfinite().flatten(1).all(1)
         zero = (gradient == 0).flatten(1).all(1)
         return int(zero.sum()), int((~finite).sum())
-
-
-def _pieces(sample: Sample) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(torch.split(sample.x, sample.batch), torch.split(sample.y, sample.batch)))
-
-
-def _gradient(sample: Sample, loss: str, x: Tensor, y: Tensor) -> Tensor:
-    sample.forward += len(x)
-    with borrow(sample.model) as lent, torch.enable_grad():
-        asked = x.detach().requires_grad_()
-        total = objectives.objective(loss)(lent(asked), Goal(y)).sum()
-        if not total.requires_grad:
-            return torch.zeros_like(x)
-        sample.backward += len(x)
-        (gradient,) = torch.autograd.grad(total, asked, allow_unused=True)
-    return torch.zeros_like(x) if gradient is None else gradient

@@ -9,19 +9,19 @@ from holdfast.evaluate.sample import Sample
 from holdfast.evaluate.statistics import excess
 from holdfast.evaluate.suites import SUITES
 
-ADVICE = "More steps still help: raise steps (--set steps=...), or evaluate with --suite quick."
+MORE = "More steps still help: raise them (--attack pgd --set steps=100, say), with restarts where it is not enough."
+OTHER = "The attack is too weak for this model: take more or longer steps, or evaluate with --suite quick."
 
 
 @dataclass(frozen=True)
 class MonotoneSteps:
-    """Twice the steps break no fewer pictures, and not many more; nor does the suite "quick" against a shorter attack.
+    """Twice the steps break no fewer pictures, and not many more; nor does the suite "quick" in place of the attack.
 
     Fewer with twice the steps, beyond what a fair coin explains (sign test, p < `chance`), fails: the attack moves away
     from what it found. More, by over `more` of the pictures that were right and `few` at least, warns: the attack had
     not finished; by over `much` and beyond chance, fails: the figure is too high by about as much. PGD-40 on trained
     models gains up to 7 % in L1 and under 3 % in other norms, an attack of one or two steps 5 to 50 %.
-    Attacks that use no gradient are compared with their own longer form only.
-    Cost: the attack with twice the steps on the sample, and the suite where it asks more questions than the attack.
+    Cost: the attack with twice the steps on the sample, and the suite "quick" where another one is under evaluation.
     """
 
     chance: float = 0.01
@@ -35,10 +35,8 @@ class MonotoneSteps:
         """The attack as it is against longer ones."""
         longer = tuple(twice(attack) for attack in sample.attacks)
         others = {"twice the steps": longer} if longer != sample.attacks else {}
-        if sample.uses_gradients and questions(sample.attacks) < questions(SUITES["quick"].attacks):
+        if sample.attacks != SUITES["quick"].attacks:
             others["the suite quick"] = SUITES["quick"].attacks
-        if not others:
-            return found(self, "skipped", "the attack has no number of steps")
         findings = [self._compare(sample, words, attacks) for words, attacks in others.items()]
         return max(findings, key=lambda finding: ("pass", "warn", "fail").index(finding.verdict))
 
@@ -52,11 +50,11 @@ class MonotoneSteps:
         )
         if excess(lost, gained) < self.chance and words == "twice the steps":
             return found(self, "fail", evidence, "Steps must not hurt: keep the best point seen, or step less far.")
-        more = gained - lost
+        more, advice = gained - lost, MORE if words == "twice the steps" else OTHER
         if more > self.much * right and excess(gained, lost) < self.chance:
-            return found(self, "fail", evidence, ADVICE)
+            return found(self, "fail", evidence, advice)
         if more > self.more * right and more >= self.few:
-            return found(self, "warn", evidence, ADVICE)
+            return found(self, "warn", evidence, advice)
         return found(self, "pass", evidence)
 
 
@@ -67,8 +65,3 @@ def twice(attack: Attack) -> Attack:
         doubled: Attack = replace(record, steps=2 * record.steps)
         return doubled
     return attack
-
-
-def questions(attacks: tuple[Attack, ...]) -> int:
-    """The most questions asked about a picture by the longest attack."""
-    return max(attack.rounds for attack in attacks)

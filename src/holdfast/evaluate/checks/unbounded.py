@@ -9,7 +9,7 @@ from holdfast.evaluate.sample import Sample
 
 ADVICE = (
     "A picture of another class is within reach here, so the attack cannot follow this model: look at the check of the "
-    "gradients, try another loss (--set loss=margin) or an attack with more steps."
+    "gradients, try another loss (--attack pgd --set loss=margin), or more and longer steps."
 )
 
 
@@ -35,6 +35,9 @@ class Unbounded:
         n = int(right.sum())
         if n == 0:
             return found(self, "skipped", "no picture of the sample is right before the attack")
+        if len(set(sample.logits.argmax(1).tolist())) == 1:
+            told = f"the model gives all {len(sample)} pictures of the sample the same class, so no other may exist"
+            return found(self, "skipped", told)
         held = right & ~sample.attacked(eps).broken
         stronger = [self.strengthened(attack) for attack in sample.attacks]
         again = ""

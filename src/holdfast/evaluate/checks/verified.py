@@ -50,7 +50,8 @@ class Verified:
             self,
             "fail",
             f"{', '.join(told)}; {evidence}",
-            "The attack or the engine is at fault: report it with this run.",
+            "If the check `randomness` fails as well, the model's own changing answers are the reason. Otherwise the "
+            "attack or the engine is at fault: report it with this run.",
         )
 
 
