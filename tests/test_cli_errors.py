@@ -122,7 +122,7 @@ BAD = {
     "resize a set": (f"{GOOD} --resize 16", 2, "allowed: folders only"),
     "resize text": (f"{GOOD} --resize big", 2, "--resize 'big'"),
     "unknown model": (f"{EVALUATE} --data digits --eps 0.1 --model cnnn", 2, "Did you mean 'cnn'"),
-    "no weights": (f"{EVALUATE} --data digits --eps 0.1 --model cnn", 1, "Train one first"),
+    "no weights": (f"{EVALUATE} --data digits --eps 0.1 --model cnn", 2, "Train one first"),
     "no model folder": (f"{EVALUATE} --data digits --eps 0.1 --model {{}}/nowhere", 1, "no such folder"),
     "folder without a model": (f"{EVALUATE} --data digits --eps 0.1 --model {{}}/empty", 1, "holds no card.json"),
     "file for a model": (f"{EVALUATE} --data digits --eps 0.1 --model {{}}/file", 1, "is a file"),

@@ -604,7 +604,7 @@ def test_a_folder_named_like_an_architecture_is_found(tmp_path, monkeypatch):
 
 
 OPEN_ERRORS = [
-    (("mlp",), {}, ModelError, "is an architecture without weights. Train one first, `holdfast train --model mlp"),
+    (("mlp",), {}, OptionError, "is an architecture without weights. Train one first, `holdfast train --model mlp"),
     (("mlp",), {"options": {"hiden": 3}}, OptionError, "unknown option of MLP 'hiden'"),
     (("mpl",), {}, OptionError, "unknown model 'mpl'; known: .*Did you mean 'mlp'"),
     (("runs/none",), {}, ModelError, r"no such folder, seen from .*FILE\.py:FACTORY, or one of linear, mlp"),

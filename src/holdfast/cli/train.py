@@ -10,7 +10,7 @@ import typer
 
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
-from holdfast.cli.screen import Screen, duration
+from holdfast.cli.screen import Screen, duration, plural
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _shown(trained: "Trained", model: str, data: str, data_dir: Path | None) -> 
     """For people."""
     given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     last = trained.history[-1]
-    lines = [f"trained {model} on {data}: {len(trained.history)} epochs in {duration(trained.seconds)}"]
+    lines = [f"trained {model} on {data}: {plural(len(trained.history), 'epoch')} in {duration(trained.seconds)}"]
     for name, count in (("validation", last.validation), ("under attack", last.robust)):
         if count is not None:
             lines.append(f"{name}: {count.k} of {count.n} right ({common.percent(count.rate)})")

@@ -65,7 +65,7 @@ def _parts(folders: Sequence[Path]) -> dict[int, RunFolder]:
     missing = [f"{number}/{count}" for number in range(1, count + 1) if number not in found]
     if missing or not found:
         raise RunError(
-            f"merge: {len(found)} parts were given, {', '.join(missing) or 'all'} missing; allowed: all parts of one "
+            f"merge: given {len(found)}, {', '.join(missing) or 'all'} missing; allowed: all parts of one "
             "run. Make them by `holdfast evaluate ... --shard i/n --out PART`, then name all."
         )
     for part in found.values():

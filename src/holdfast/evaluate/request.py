@@ -107,7 +107,7 @@ class Request:
             raise OptionError(f"evaluate: shard {number}/{of}; allowed: i/n with 1 <= i <= n. For the first half, 1/2.")
         if not self.numbers:
             raise OptionError(
-                f"evaluate: shard {number}/{of} has nothing to do, there are {len(self.slices)} shards; allowed: up to "
+                f"evaluate: shard {number}/{of} has nothing to do; shards in all: {len(self.slices)}; allowed: up to "
                 f"{len(self.slices)} parts. Take fewer parts, or a smaller shard size."
             )
 

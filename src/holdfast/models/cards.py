@@ -93,7 +93,9 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        what = f"is a file; pass its folder, {str(folder.parent)!r}" if folder.is_file() else "does not exist"
+        what = "does not exist"
+        if folder.is_file():
+            what = f"is a file; pass its folder, {str(folder.parent)!r}, or the file as weights beside FILE.py:FACTORY"
         raise ModelError(f"model folder {str(folder)!r} {what}.")
     card, expected = _read_card(folder / CARD)
     state = read_weights(folder / WEIGHTS)

@@ -73,7 +73,7 @@ def _named(
 ) -> nn.Module:
     architecture(name, options)
     if weights is None:
-        raise ModelError(
+        raise OptionError(
             f"model {name!r} is an architecture without weights. Train one first, `holdfast train --model "
             f"{name} --data DATA --out RUN`, and pass RUN; or give its weights file."
         )

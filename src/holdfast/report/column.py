@@ -43,7 +43,8 @@ class Column:
         found = [str(check["verdict"]) for check in self.checks]
         counts = {text: found.count(verdict) for verdict, text in VERDICTS.items()}
         said = [f"{count} {text}" for text, count in counts.items() if count]
-        return f"{words.plural(len(found), 'check')}{': ' if said else ''}{', '.join(said)}"
+        ours = ", one made by this page" if len(found) > len(self.run.summary.get("checks") or []) else ""
+        return f"{words.plural(len(found), 'check')}{ours}{': ' if said else ''}{', '.join(said)}"
 
     @property
     def skipped(self) -> str:
