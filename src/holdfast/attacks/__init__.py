@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from holdfast.attacks.apgd import APGD
+from holdfast.attacks.apgd_t import APGDT
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.case import Case
@@ -12,10 +14,13 @@ from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.noise import Noise
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.result import AttackResult, Trace
+from holdfast.attacks.square import Square
 from holdfast.errors import unknown
 from holdfast.options import parse
 
 __all__ = [
+    "APGD",
+    "APGDT",
     "ATTACKS",
     "FGSM",
     "IFGSM",
@@ -26,6 +31,7 @@ __all__ = [
     "AttackResult",
     "Case",
     "Noise",
+    "Square",
     "Trace",
     "build",
     "run",
@@ -36,6 +42,9 @@ ATTACKS: dict[str, type[Attack]] = {
     "i-fgsm": IFGSM,
     "mi-fgsm": MIFGSM,
     "pgd": PGD,
+    "apgd": APGD,
+    "apgd-t": APGDT,
+    "square": Square,
     "noise": Noise,
 }
 

@@ -47,6 +47,10 @@ class Case:
         """A random point inside the threat."""
         return self.threat.sample(self.x, self.draws, self.limits)
 
+    def edge(self) -> Tensor:
+        """A random point at the edge of the threat."""
+        return self.threat.edge(self.x, self.draws, self.limits)
+
     def ascend(self, x_adv: Tensor, direction: Tensor, share: float | Tensor) -> Tensor:
         """`x_adv` moved along `direction` by `share` (one, or (L,)) of the radius, then projected."""
         length = share * self.threat.eps

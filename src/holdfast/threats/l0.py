@@ -25,6 +25,7 @@ class L0:
 
     name: ClassVar[str] = "l0"
     nearest: ClassVar[bool] = True
+    sparse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -52,6 +53,10 @@ class L0:
         chosen = self._largest(draws.uniform(x).flatten(1)).view_as(x)
         value = (self.low + (self.high - self.low) * draws.uniform(x, stream=1)).clamp(self.low, self.high)
         return torch.where(chosen, value, x)
+
+    def edge(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
+        """As `sample`, which changes `eps` values."""
+        return self.sample(x, draws, limits)
 
     def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
         """The nearest point with at most `eps` changed values, inside the box.

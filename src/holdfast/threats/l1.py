@@ -23,15 +23,16 @@ class L1:
     eps: float | Tensor  # radius, in input units summed over all channels and pixels; or (N,), one a lane
     low: float = 0.0
     high: float = 1.0
-    spread: float = 0.01  # share of the input values that one steepest move changes, at least one value
+    spread: float | Tensor = 0.01  # share of the input values that one steepest move changes; or (N,), one a lane
 
     name: ClassVar[str] = "l1"
     nearest: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the options."""
         check(self)
-        if not 0 < self.spread <= 1:
+        if not isinstance(self.spread, Tensor) and not 0 < self.spread <= 1:
             raise OptionError(
                 f"L1: spread={self.spread!r}; allowed: 0 < spread <= 1, a share of the input values. "
                 "For the 99th percentile, pass spread=0.01."
@@ -55,8 +56,7 @@ class L1:
         if x_adv is not None:
             flat = flat * self._free(flat, x_adv, limits)
         size = flat.abs()
-        count = max(1, round(self.spread * flat.shape[1]))
-        last = size.topk(count, dim=1).values[:, -1:]
+        last = self._last_chosen(size)
         move = flat.sign() * (size >= last)
         return (move / move.abs().sum(1, keepdim=True).clamp_min(1)).view_as(grad)
 
@@ -71,6 +71,13 @@ class L1:
         share = (size.flatten(1) / total.clamp_min(torch.finfo(x.dtype).tiny)).view_as(x)
         sign = (draws.uniform(x, stream=1) - 0.5).sign()
         return self.project(x + per_lane(self.eps, x) * sign * share, x, limits)
+
+    def edge(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
+        """Standard normal noise, projected: few values keep a change.
+
+        Source: Croce & Hein 2021, arXiv:2103.01208, where the L1 attack begins.
+        """
+        return self.project(x + draws.normal(x), x, limits)
 
     def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
         """The nearest point of ball and box together, for finite `x_adv`.
@@ -101,6 +108,14 @@ class L1:
     def with_eps(self, eps: float | Tensor) -> "L1":
         """The same box and spread with another radius."""
         return replace(self, eps=eps)
+
+    def _last_chosen(self, size: Tensor) -> Tensor:
+        """(N, 1): the least of the values (N, d) that belong to the share `spread`."""
+        values = size.shape[1]
+        if not isinstance(self.spread, Tensor):
+            return size.topk(max(1, round(self.spread * values)), dim=1).values[:, -1:]
+        place = ((1 - self.spread) * values).long().clamp(0, values - 1)  # from below, one a lane
+        return size.sort(dim=1).values.gather(1, place[:, None])
 
     def _free(self, flat: Tensor, x_adv: Tensor, limits: Limits | None) -> Tensor:
         """1 where a step along `flat` (N, d) can be taken from `x_adv`, else 0."""

@@ -28,6 +28,7 @@ class L2:
 
     name: ClassVar[str] = "l2"
     nearest: ClassVar[bool] = True
+    sparse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -55,6 +56,12 @@ class L2:
         normal = draws.normal(x).flatten(1)
         rest = 2 * draws.exponential(x.flatten(1)[:, :1], stream=1)
         length = (normal.square().sum(1, keepdim=True) + rest).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
+        return self.project(x + per_lane(self.eps, x) * (normal / length).view_as(x), x, limits)
+
+    def edge(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
+        """Uniform on the sphere, then projected."""
+        normal = draws.normal(x).flatten(1)
+        length = normal.square().sum(1, keepdim=True).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
         return self.project(x + per_lane(self.eps, x) * (normal / length).view_as(x), x, limits)
 
     def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:

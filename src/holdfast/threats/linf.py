@@ -1,7 +1,7 @@
 """The largest change of any input value is bounded."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class Linf:
 
     name: ClassVar[str] = "linf"
     nearest: ClassVar[bool] = True
+    sparse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -40,6 +41,13 @@ class Linf:
     def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """Uniform in the cube of half-width `eps`, then cut to the box."""
         move = draws.uniform(x).mul_(2).sub_(1).mul_(per_lane(self.eps, x))
+        return self.project(move.add_(x), x, limits, out=move)
+
+    def edge(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
+        """Uniform in the cube, stretched until its largest change is `eps`, then cut to the box."""
+        move = draws.uniform(x).mul_(2).sub_(1)
+        largest = per_lane(move.flatten(1).abs().amax(1), x)
+        move = move.div_(cast(Tensor, largest).clamp_min_(torch.finfo(x.dtype).tiny)).mul_(per_lane(self.eps, x))
         return self.project(move.add_(x), x, limits, out=move)
 
     def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:

@@ -35,6 +35,7 @@ class Threat(Protocol):
 
     name: ClassVar[str]
     nearest: ClassVar[bool]  # whether `project` gives the nearest point, or only one inside
+    sparse: ClassVar[bool]  # whether the sum of changes is what is short, so that good moves change few values
 
     @property
     def eps(self) -> float | Tensor:
@@ -60,6 +61,9 @@ class Threat(Protocol):
 
     def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """A random picture inside: uniform in the ball, then projected. Uses the streams 0 to 2 of `draws`."""
+
+    def edge(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
+        """A random picture at the edge: of size `eps` before it is projected. Uses the streams 0 to 2 of `draws`."""
 
     def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
         """The point inside nearest to `x_adv` (with `nearest`), unchanged if inside.

@@ -1,0 +1,120 @@
+"""Square: random search with square windows that shrink over time; scores only."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access, Query, Scores
+from holdfast.attacks import square_windows
+from holdfast.attacks.best import overwritten
+from holdfast.attacks.case import Case
+from holdfast.attacks.options import at_least
+from holdfast.attacks.square_windows import radius, signs
+from holdfast.errors import OptionError
+from holdfast.losses.objectives import margin
+
+# After so many queries (of 10,000) the share of the picture that a window covers is halved again.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square:
+    """Change a random square window of the best picture so far, keep the change if the margin fell.
+
+    Linf: begin with vertical stripes of plus or minus the radius; a change adds plus or minus twice the radius to a
+    window, one sign a channel, and is cut back. L2 and L1: begin with a tiling of small bumps; a change moves what one
+    window holds into another, with a fresh bump in it, and spends what of the radius is left.
+    A picture of H x W is taken as it is; where a window is too high for it, it is as much wider, and the reverse.
+    Cost: `queries` + 1 forward passes a lane, no gradient.
+    Source: Andriushchenko, Croce, Flammarion & Hein 2020, arXiv:1912.00049, algorithms 1 to 3; L1: Croce & Hein 2021,
+    arXiv:2103.01208, sec. 4. As in AutoAttack the windows shrink as for 10,000 queries however many there are.
+    """
+
+    queries: int = field(default=5000, metadata={"help": "changes tried a picture and restart"})
+    first_share: float = field(default=0.8, metadata={"help": "share of the picture that the first windows cover"})
+    restarts: int = field(default=1, metadata={"help": "how often each picture is attacked anew"})
+    access: ClassVar[Access] = Access.SCORES
+    name: ClassVar[str] = "square"
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "queries", "restarts")
+        if not 0 < self.first_share <= 1:
+            raise OptionError(f"Square: first_share={self.first_share!r}; allowed: above 0, up to 1. For example 0.8.")
+
+    @property
+    def rounds(self) -> int:
+        """The first picture and one a change."""
+        return self.queries + 1
+
+    def start(self, case: Case) -> "tuple[Search, Query]":
+        """Begin with the stripes or the bumps."""
+        if case.threat.name not in ("linf", "l2", "l1"):
+            raise OptionError(f"Square: threat {case.threat.name!r}; allowed: linf, l2, l1. Choose another attack.")
+        if case.threat.name == "linf":
+            planes = as_planes(case.x)
+            stripes = signs(case.draws.uniform(planes[:, :, :1]))  # one sign a column
+            x_adv = case.project((planes + radius(case, planes) * stripes).view_as(case.x))
+        else:
+            x_adv = square_windows.first(case, as_planes(case.x)).view_as(case.x)
+        lowest = torch.full_like(case.x.flatten(1)[:, 0], -torch.inf)
+        return Search(x_adv, lowest, x_adv), Query(x_adv)
+
+    def step(self, case: Case, at: "Search", answer: Scores) -> "tuple[Search, Query]":
+        """Keep the better picture and change a window of it."""
+        loss = margin(answer.logits, case.goal).nan_to_num(nan=-torch.inf)
+        better = loss > at.loss
+        best = overwritten(at.best.clone(), better, at.asked)
+        planes = as_planes(best)
+        share = self.first_share / 2.0 ** halvings(case.round - 1)
+        if case.threat.name == "linf":
+            numbers = case.draws.uniform(best.new_empty(len(best), 2 + planes.shape[1]))
+            inside = window(numbers[:, :2], share, *planes.shape[2:])
+            change = 2 * radius(case, planes) * signs(numbers[:, 2:])[:, :, None, None]
+            x_adv = case.project(torch.addcmul(planes, inside[:, None], change).view_as(best))
+        else:
+            x_adv = square_windows.change(case, planes, as_planes(case.x), share).view_as(best)
+        return Search(best, torch.where(better, loss, at.loss), x_adv), Query(x_adv)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where a lane is, one row a lane."""
+
+    best: Tensor  # the picture of the highest loss
+    loss: Tensor  # (L,) there; -inf before anything was seen
+    asked: Tensor  # the picture asked about
+
+
+def as_planes(x: Tensor) -> Tensor:
+    """Pictures of any shape as (L, C, H, W): without channels or rows they have one, further axes join the rows."""
+    if x.ndim < 4:
+        return x.view(len(x), -1 if x.ndim == 3 else 1, 1, x.shape[-1])
+    return x.reshape(len(x), x.shape[1], -1, x.shape[-1])
+
+
+def halvings(tried: Tensor) -> Tensor:
+    """(L,) int64: how often the share has been halved after so many changes."""
+    return torch.bucketize(tried, torch.tensor(HALVINGS, device=tried.device))
+
+
+def window(numbers: Tensor, share: Tensor, height: int, width: int) -> Tensor:
+    """(L, H, W): 1 in a square that covers `share` (L,) of the picture, a pixel at least, else 0.
+
+    `numbers` (L, 2), uniform, choose its place.
+    """
+    area = share * height * width
+    side = area.sqrt().round().clamp_min(1)
+    rows = torch.where(side > width, (area / width).round(), side).clamp(1, height)
+    columns = torch.where(side > height, (area / height).round(), side).clamp(1, width)
+    vertical = within(numbers[:, 0], rows, height)
+    horizontal = within(numbers[:, 1], columns, width)
+    return vertical[:, :, None] * horizontal[:, None, :]
+
+
+def within(number: Tensor, length: Tensor, room: int) -> Tensor:
+    """(L, room): 1 on a stretch of `length` (L,) at the place that a uniform number (L,) chooses, else 0."""
+    start = (number * (room - length + 1)).floor()[:, None]
+    place = torch.arange(room, device=number.device)
+    return ((place >= start) & (place < start + length[:, None])).to(number)

@@ -1,0 +1,124 @@
+"""Square's proposals against the paper's definitions, and its promise: scores alone, ever better pictures."""
+
+import pytest
+import torch
+
+from holdfast.attacks import Square, run
+from holdfast.attacks.square import as_planes, halvings, window
+from holdfast.attacks.square_windows import bump, odd, pile
+from holdfast.errors import OptionError
+from holdfast.threats import L0, L1, L2, Linf
+from nets import linear, tiny_case
+
+
+@pytest.fixture(scope="module")
+def case():
+    return tiny_case()
+
+
+def test_share_of_the_picture_over_time():
+    """Halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 changes of 10,000."""
+    tried = torch.tensor([0, 10, 11, 50, 51, 200, 201, 500, 1000, 1001, 2001, 4001, 6001, 8000, 8001, 9999])
+    assert halvings(tried).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9, 9]
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (5, 40), (40, 5), (1, 30), (30, 1), (2, 2)])
+@pytest.mark.parametrize("share", [0.8, 0.2, 0.01])
+def test_windows_are_whole_and_inside(height, width, share):
+    numbers = torch.rand(500, 2, generator=torch.Generator().manual_seed(0))
+    found = window(numbers, torch.full((500,), share), height, width)
+    area = found.sum((1, 2))
+    assert (area == area[0]).all()
+    side = max(round((share * height * width) ** 0.5), 1)
+    if side <= min(height, width):
+        assert area[0] == side**2
+    else:
+        assert abs(float(area[0]) - share * height * width) <= max(height, width) / 2 + 1
+    # Every pixel is reached: the last row and column are, which the published code leaves out.
+    assert found.amax(0).min() == 1 or share < 0.02
+
+
+def rectangles(rows, columns, power):
+    """The paper's bump, rectangle by rectangle."""
+    grid = torch.zeros(rows, columns, dtype=torch.float64)
+    top, left = rows // 2, columns // 2
+    for count in range(max(rows // 2, columns // 2) + 1):
+        grid[max(top, 0) : top + 2 * count + 1, max(left, 0) : left + 2 * count + 1] += 1 / (count + 1) ** power
+        top, left = top - 1, left - 1
+    return grid
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 3), (2, 5), (7, 4), (10, 21)])
+@pytest.mark.parametrize("power", [2, 4])
+def test_a_pile_is_made_of_rectangles(rows, columns, power):
+    torch.testing.assert_close(pile(rows, columns, power), rectangles(rows, columns, power))
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 11])
+def test_a_bump_goes_up_and_down_and_has_size_one(side):
+    for norm, length in (("l2", lambda part: part.square().sum().sqrt()), ("l1", lambda part: part.abs().sum())):
+        found = bump(side, norm)
+        assert float(length(found)) == pytest.approx(1.0)
+        assert (found[: side // 2] >= 0).all()
+        assert (found[side // 2 :] <= 0).all()
+
+
+def test_sides_are_odd():
+    assert odd(torch.tensor([1.0, 3.0, 4.0, 8.0, 9.0])).tolist() == [3, 3, 5, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("shape", "planes"),
+    [((7,), (1, 1, 7)), ((2, 7), (2, 1, 7)), ((2, 3, 7), (2, 3, 7)), ((2, 3, 4, 7), (2, 12, 7))],
+)
+def test_any_shape_is_planes(shape, planes):
+    assert as_planes(torch.zeros(5, *shape)).shape == (5, *planes)
+
+
+@pytest.mark.parametrize("threat", [Linf(eps=0.2), L2(eps=0.6), L1(eps=2.0)], ids=lambda threat: threat.name)
+@pytest.mark.parametrize("shape", [(18,), (2, 9), (2, 3, 3), (1, 2, 9), (2, 3, 3, 1)])
+def test_every_shape_can_be_attacked(shape, threat, case):
+    found = run(Square(queries=60), case.model, case.x.view(-1, *shape), case.y, threat)
+    assert found.success.sum() > found.start_wrong.sum()
+    assert (found.size <= threat.eps * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("threat", [Linf(eps=0.1), L2(eps=0.4), L1(eps=1.5)], ids=lambda threat: threat.name)
+def test_loss_never_falls_and_scores_are_enough(threat, case):
+    found = run(Square(queries=200), case.model, case.x, case.y, threat, aim="highest_loss", trace=True)
+    best = found.trace.loss[:, 0].cummax(1).values
+    assert (best[:, -1] > best[:, 0]).float().mean() > 0.9
+    assert not found.backward.any()
+
+
+@pytest.mark.parametrize(("threat", "exact", "more"), [(Linf, 0.125, 1.3), (L2, 0.125 * 4, 2.5)])
+def test_linear_model_gives_up_a_little_past_its_radius(threat, exact, more):
+    """16 equal weights and a margin of 2: 0.125 a pixel is exact; windows, and bumps of both signs, need more."""
+    weight = torch.ones(1, 16, dtype=torch.float64)
+    model = linear(torch.cat([weight, -weight]), torch.tensor([-8.0 + 2.0, 8.0], dtype=torch.float64))
+    x = torch.full((20, 1, 4, 4), 0.5, dtype=torch.float64)
+    y = model(x).argmax(1)
+    margin = model(x)[:, 0] - model(x)[:, 1]
+    torch.testing.assert_close(margin, torch.full_like(margin, 2.0))
+    exact = exact / 2  # each pixel moves both logits
+    assert not run(Square(queries=300), model, x, y, threat(eps=0.99 * exact)).success.any()
+    assert run(Square(queries=300), model, x, y, threat(eps=more * exact)).success.float().mean() > 0.9
+
+
+def test_l2_and_l1_spend_the_whole_radius(case):
+    for threat in (L2(eps=0.2), L1(eps=0.5)):
+        found = run(Square(queries=30), case.model, case.x, case.y, threat, aim="highest_loss")
+        inside = ((found.x_adv > 0.01) & (found.x_adv < 0.99)).flatten(1).all(1)
+        assert inside.any()
+        assert (found.size[inside] > 0.97 * threat.eps).all()
+
+
+def test_no_form_for_l0(case):
+    with pytest.raises(OptionError, match="threat 'l0'; allowed: linf, l2, l1"):
+        run(Square(), case.model, case.x, case.y, L0(eps=2))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_wrong_share(share):
+    with pytest.raises(OptionError, match="first_share="):
+        Square(first_share=share)
