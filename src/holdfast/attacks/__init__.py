@@ -8,6 +8,8 @@ from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.case import Case
 from holdfast.attacks.engine import run
+from holdfast.attacks.fab import FAB
+from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
 from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.mifgsm import MIFGSM
@@ -22,6 +24,8 @@ __all__ = [
     "APGD",
     "APGDT",
     "ATTACKS",
+    "FAB",
+    "FABT",
     "FGSM",
     "IFGSM",
     "MIFGSM",
@@ -44,6 +48,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "pgd": PGD,
     "apgd": APGD,
     "apgd-t": APGDT,
+    "fab": FAB,
+    "fab-t": FABT,
     "square": Square,
     "noise": Noise,
 }

@@ -250,7 +250,7 @@ class Engine:
         if wanders(group.attack) or aim == "smallest":
             threat, x = (case.threat, case.x) if lane is None else take((case.threat, case.x), lane)
             size = threat.size(points - x)
-            inside = within(threat, size) & inside_box(threat, points)
+            inside = within(threat, size, x.dtype) & inside_box(threat, points)
             reached, worth = reached & inside, torch.where(inside, worth, -torch.inf)
         question = case.round + 1 if lane is None else (case.round + 1)[lane]
         merit = Merit(reached, worth, size if aim == "smallest" else None, question)

@@ -70,7 +70,7 @@ class Record:
         size = threat.size(self.x_adv.to(torch.float64, copy=True).sub_(self.x))
         self.x_adv[size == 0] = self.x[size == 0]  # to the bit: a clamp turns -0.0 into 0.0
         reached = torch.where(self.lane < 0, goal.reached(logits), self.merit.reached)
-        success = reached & within(threat, size) & inside_box(threat, self.x_adv)
+        success = reached & within(threat, size, self.x.dtype) & inside_box(threat, self.x_adv)
         parts = AttackResult(
             x_adv=self.x_adv,
             success=success,
@@ -86,9 +86,10 @@ class Record:
         return to(parts, device)
 
 
-def within(threat: Threat, size: Tensor) -> Tensor:
-    """(N,) bool: sizes not above the radius, but for the rounding of pictures kept in float32."""
-    return size <= threat.eps * (1 + 1e-6) + 1e-7
+def within(threat: Threat, size: Tensor, kept: torch.dtype) -> Tensor:
+    """(N,) bool: sizes not above the radius, but for the rounding of pictures kept in that float type."""
+    unit = torch.finfo(kept).eps
+    return size <= threat.eps * (1 + 8 * unit) + unit * max(abs(threat.low), abs(threat.high))
 
 
 def inside_box(threat: Threat, x_adv: Tensor) -> Tensor:

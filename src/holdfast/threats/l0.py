@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import OptionError
+from holdfast.threats.planes import in_turn, openings
 from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["L0"]
@@ -73,6 +74,15 @@ class L0:
         # A change so small that its square vanishes is still one: points inside are told by their size.
         inside = (self.size(boxed - x)[:, None] <= per_lane(self.eps, gain.flatten(1))).expand(gain.flatten(1).shape)
         return torch.where((self._largest(gain.flatten(1)) | inside).view_as(x), boxed, x, out=out)
+
+    def reach(self, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
+        """The values that gain most in all move first, as far as the box allows."""
+        way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
+        return (way * in_turn(room, weight, weight * room, gap.abs())).view_as(x)
+
+    def dual(self, grad: Tensor) -> Tensor:
+        """The largest absolute value times the width of the box."""
+        return grad.flatten(1).abs().amax(1) * (self.high - self.low)
 
     def limits(self, x: Tensor) -> Limits:
         """The whole box, whatever `eps`: any value may be among those that change; `x` itself when eps is 0."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import OptionError
+from holdfast.threats.planes import in_turn, openings
 from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["L1"]
@@ -100,6 +101,15 @@ class L1:
         threshold = (threshold + unit * max(abs(self.low), abs(self.high))).view(-1, *[1] * (x.ndim - 1))
         moved = x + (move - torch.clamp(move, -threshold, threshold))
         return torch.where(inside.view_as(threshold), boxed, torch.clamp(moved, lower, upper), out=out)
+
+    def reach(self, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
+        """The values that gain most a unit move first, as far as the box allows."""
+        way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
+        return (way * in_turn(room, weight, weight, gap.abs())).view_as(x)
+
+    def dual(self, grad: Tensor) -> Tensor:
+        """The largest absolute value."""
+        return grad.flatten(1).abs().amax(1)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

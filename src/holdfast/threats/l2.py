@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from holdfast.threats.planes import openings, together
 from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["L2"]
@@ -88,6 +89,15 @@ class L2:
         shape = (-1, *[1] * (x.ndim - 1))
         moved = torch.clamp(x + t.view(shape) * move, lower, upper)
         return torch.where(inside.view(shape), boxed, moved, out=out)
+
+    def reach(self, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
+        """All values move in proportion to `normal` until the box stops them."""
+        way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
+        return (way * together(room, weight, weight, gap.abs())).view_as(x)
+
+    def dual(self, grad: Tensor) -> Tensor:
+        """The Euclidean length."""
+        return grad.flatten(1).square().sum(1).sqrt()
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

@@ -6,7 +6,8 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from holdfast.threats.threat import DrawsLike, Limits, box_around, check, per_lane
+from holdfast.threats.planes import openings, together
+from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["Linf"]
 
@@ -54,6 +55,15 @@ class Linf:
         """The nearest point inside, in every norm: one clamp."""
         lower, upper = self.limits(x) if limits is None else limits
         return torch.clamp(x_adv, lower, upper, out=out)
+
+    def reach(self, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
+        """All values move equally far until the box stops them."""
+        way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
+        return (way * together(room, weight, (weight > 0).to(weight), gap.abs())).view_as(x)
+
+    def dual(self, grad: Tensor) -> Tensor:
+        """The sum of absolute values."""
+        return grad.flatten(1).abs().sum(1)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

@@ -71,6 +71,15 @@ class Threat(Protocol):
         `limits` spares computing them; the result is written to `out` (perhaps `x_adv` itself) where that is given.
         """
 
+    def reach(self, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
+        """The move of least size, within the box, that changes <normal, x> by `gap` (N,); `eps` plays no part.
+
+        Where the box does not allow that much, the move that comes nearest. Cost: one sort a picture.
+        """
+
+    def dual(self, grad: Tensor) -> Tensor:
+        """(N,): the most that <grad, move> can be for moves of size 1, without the box."""
+
     def limits(self, x: Tensor) -> Limits:
         """Smallest and largest value each input may take, two tensors like `x`."""
 

@@ -1,0 +1,111 @@
+"""Fast Adaptive Boundary: steps to the linearised boundary that stay near the picture; finds small changes."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access, Jacobian, Query, Scores
+from holdfast.attacks.case import Case
+from holdfast.attacks.options import at_least
+
+OVERSHOOT = 1.05  # how far past the plane a step goes
+MOST_PULL = 0.1  # the largest weight of the picture's own step
+BACK = 0.9  # share of the change that is kept after a success
+TINY = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class FAB:
+    """Step onto the nearest class's linearised boundary from the point and from the picture, and mix the two.
+
+    A boundary is nearest by the difference of logits over the dual norm of its gradient. The step is the smallest in
+    the threat's norm that reaches the plane within the box, five per cent longer; the mix leans towards the picture by
+    at most a tenth, by the share of the two lengths. After a success outside the best so far the point goes back a
+    tenth of the way, and on. It knows no radius, so that its points may lie outside, where they do not count.
+    Restarts after the first begin at a random point half the radius away.
+    Cost: for each step one forward and K backward passes, K being the number of classes, twice where a point
+    succeeds, and two forward passes more a lane.
+    Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1 with its constants.
+    """
+
+    steps: int = field(default=100, metadata={"help": "steps to the boundary a picture and restart"})
+    restarts: int = field(default=1, metadata={"help": "how often each picture is attacked anew"})
+    access: ClassVar[Access] = Access.JACOBIAN
+    name: ClassVar[str] = "fab"
+    wanders: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "steps", "restarts")
+
+    @property
+    def rounds(self) -> int:
+        """A look for the number of classes, a question a step, a second one where it succeeded, and a last look."""
+        return 2 * self.steps + 2
+
+    def start(self, case: Case) -> "tuple[Boundary, Query]":
+        """Begin at the picture, or half way to the edge; the first answer tells how many classes there are."""
+        x_adv = begin(case, self.restarts)
+        return Boundary(x_adv, torch.zeros_like(case.round)), Query(x_adv)
+
+    def step(self, case: Case, at: "Boundary", answer: Scores) -> "tuple[Boundary, Query]":
+        """One step onto the nearest boundary; a lane that has just succeeded goes back first."""
+        if isinstance(answer, Jacobian):
+            at = move(case, at, answer.reached, *nearest(case, answer))
+        classes = torch.arange(answer.logits.shape[1], device=case.round.device).expand(len(case.round), -1)
+        return at, Query(at.x_adv, classes=classes, over=at.taken >= self.steps)
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where a lane is, one row a lane."""
+
+    x_adv: Tensor  # the point asked about
+    taken: Tensor  # (L,) int64, steps so far
+
+
+def begin(case: Case, restarts: int) -> Tensor:
+    """The picture; from the second restart on a random point half way to the edge."""
+    again = case.draws.restart
+    assert again is not None  # filled in by `Draws` itself
+    if restarts == 1:
+        return case.x
+    return torch.where((again > 0).view(-1, *[1] * (case.x.ndim - 1)), case.x + (case.edge() - case.x) / 2, case.x)
+
+
+def move(case: Case, at: Boundary, reached: Tensor, ahead: Tensor, normal: Tensor) -> Boundary:
+    """The next point, where the wanted class leads by `ahead` (L,), below 0 before the boundary, and gains by `normal`.
+
+    A point that has reached the goal is drawn back instead, which is no step.
+    """
+    shape = (-1, *[1] * (case.x.ndim - 1))
+    ahead, normal = (part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for part in (ahead, normal))
+    here = case.threat.reach(at.x_adv, normal, -ahead)
+    offset = (normal * (case.x - at.x_adv)).flatten(1).sum(1)
+    home = case.threat.reach(case.x, normal, -ahead - offset)
+    near, far = (case.threat.size(part).clamp_min(TINY) for part in (here, home))
+    pull = (near / (near + far)).clamp_max(MOST_PULL).view(shape)
+    mixed = (at.x_adv + OVERSHOOT * here) * (1 - pull) + (case.x + OVERSHOOT * home) * pull
+    back = case.x + BACK * (at.x_adv - case.x)
+    x_adv = torch.where(reached.view(shape), back, mixed.clamp(case.threat.low, case.threat.high))
+    return Boundary(x_adv, at.taken + ~reached)
+
+
+def nearest(case: Case, answer: Jacobian) -> tuple[Tensor, Tensor]:
+    """The lead (L,) and its gradient, of the class whose linearised boundary is nearest; of the target, if any.
+
+    A target has to overtake the class that leads.
+    """
+    goal, logits, rows = case.goal, answer.logits, answer.jacobian
+    lane = torch.arange(len(logits), device=logits.device)
+    own = goal.y if goal.target is None else goal.target
+    others = logits.scatter(1, own[:, None], -torch.inf)
+    if goal.target is not None:
+        rival = others.argmax(1)
+        return logits[lane, own] - logits[lane, rival], rows[lane, own] - rows[lane, rival]
+    lead = others - logits[lane, own][:, None]
+    normal = rows - rows[lane, own][:, None]
+    steep = torch.stack([case.threat.dual(part) for part in normal.unbind(1)], 1)
+    best = (lead.abs() / steep.clamp_min(TINY)).argmin(1)
+    return lead[lane, best], normal[lane, best]

@@ -1,0 +1,61 @@
+"""Fast Adaptive Boundary towards several classes in turn."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access, Gradient, Query
+from holdfast.attacks.apgd_t import likeliest
+from holdfast.attacks.case import Case
+from holdfast.attacks.fab import Boundary, begin, move
+from holdfast.attacks.options import at_least
+from holdfast.losses import Goal
+from holdfast.losses.objectives import logit_difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class FABT:
+    """`FAB` once towards each of the classes that the model holds likeliest for the unchanged picture.
+
+    Each lane follows the boundary between the label and its one class, which needs one gradient a step instead of one
+    a class. A lane wins by any wrong class.
+    Cost: for each step and target one forward and one backward pass, twice where a point succeeds, and one forward
+    pass to look at the last point.
+    Source: Croce & Hein 2020, arXiv:2003.01690, sec. 5 (targeted FAB, nine targets; five in L1, arXiv:2103.01208).
+    """
+
+    steps: int = field(default=100, metadata={"help": "steps to the boundary a target and restart"})
+    targets_tried: int = field(default=9, metadata={"help": "the most classes each picture is driven towards"})
+    restarts: int = field(default=1, metadata={"help": "how often each picture is attacked anew"})
+    access: ClassVar[Access] = Access.GRADIENT
+    name: ClassVar[str] = "fab-t"
+    wanders: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "steps", "targets_tried", "restarts")
+
+    @property
+    def rounds(self) -> int:
+        """A question a step, a second one where it succeeded, and a last look."""
+        return 2 * self.steps + 1
+
+    def targets(self, logits: Tensor, goal: Goal) -> Tensor:
+        """(N, T) the likeliest wrong classes of each unchanged picture, or the wanted one."""
+        return likeliest(logits, goal, self.targets_tried)
+
+    def start(self, case: Case) -> tuple[Boundary, Query]:
+        """Begin at the picture, or half way to the edge."""
+        at = Boundary(begin(case, self.restarts), torch.zeros_like(case.round))
+        return at, self.question(case, at)
+
+    def step(self, case: Case, at: Boundary, answer: Gradient) -> tuple[Boundary, Query]:
+        """One step onto the boundary; a lane that has just succeeded goes back first."""
+        at = move(case, at, answer.reached, answer.loss, answer.gradient)
+        return at, self.question(case, at)
+
+    def question(self, case: Case, at: Boundary) -> Query:
+        """How far the target leads the label, and its gradient."""
+        towards = Goal(case.goal.y, case.target)
+        return Query(at.x_adv, gradient_of=logit_difference, towards=towards, over=at.taken >= self.steps)
