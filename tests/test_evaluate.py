@@ -16,7 +16,7 @@ from holdfast.errors import OptionError
 from holdfast.evaluate import SUITES, Rate, evaluate, suite
 from holdfast.evaluate import batch as batches
 from holdfast.evaluate.summary import eps_text
-from holdfast.threats import L2, Linf
+from holdfast.threats import L0, L1, L2, Linf
 
 ATTACK = PGD(steps=5, step_size=0.4)
 EPS = (0.02, 0.06, 0.12)
@@ -319,3 +319,45 @@ def test_a_random_model_has_one_clean_answer():
 def test_attacks_are_no_names(attack):
     with pytest.raises(OptionError, match=r"attack=.*allowed: an attack, such as"):
         evaluate(honest("mlp"), digits().take(slice(0, 9)), Linf(eps=0.1), attack)
+
+
+def test_which_attack_broke_a_picture_is_on_record(tmp_path):
+    pictures, weak = digits().take(slice(0, 60)), PGD(steps=2, step_size=0.3, random_start=False)
+    row = [weak, FGSM(), weak]
+    found = evaluate(honest("mlp"), pictures, Linf(eps=0.08), row, out=tmp_path, checks=False, batch=16)
+    (by,) = (point["by"] for point in found.summary["curve"])
+    assert [entry["attack"] for entry in by] == ["pgd (1)", "fgsm", "pgd (2)"]
+    assert sum(entry["broken"] for entry in by) == found.clean.k - found.robust.k
+    alone = evaluate(honest("mlp"), pictures, Linf(eps=0.08), weak, checks=False)
+    assert 0 < by[0]["broken"] <= alone.clean.k - alone.robust.k  # those that share a batch with FGSM may go to it
+    assert by[1]["broken"] > 0
+    assert by[2] == {"attack": "pgd (2)", "broken": 0, "forward": None, "backward": None}
+    assert by[0]["backward"] < by[1]["backward"]
+    lines = list(csv.DictReader((tmp_path / "records.csv").read_text().splitlines()))
+    assert sum(line["attack"] == "fgsm" for line in lines) == by[1]["broken"]
+    assert {line["attack"] for line in lines if line["broken"] == "0"} == {""}
+
+
+@pytest.mark.parametrize("threat", [Linf(eps=0.1), L2(eps=0.5), L1(eps=3.0)], ids=lambda threat: threat.name)
+def test_the_standard_suite_has_its_form_for_each_norm(threat):
+    names = [attack.name for attack in suite("standard").within(threat)]
+    assert names == ["apgd", "apgd-t", "fab-t", "square"]
+    first, second, third, fourth = suite("standard").within(threat)
+    assert (first.steps, second.steps, third.steps, fourth.queries) == (100, 100, 100, 5000)
+    assert (first.restarts, second.targets_tried, third.targets_tried) == ((5, 5, 5) if threat.sparse else (1, 9, 9))
+    assert first.larger_radii == second.larger_radii == threat.sparse
+
+
+def test_the_standard_suite_has_no_form_for_l0():
+    with pytest.raises(OptionError, match="suite 'standard': threat 'l0'; allowed: linf, l2, l1"):
+        suite("standard").within(L0(eps=3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threat", [Linf(eps=0.1), L2(eps=0.5), L1(eps=3.0)], ids=lambda threat: threat.name)
+def test_the_standard_suite_breaks_what_pgd_breaks(threat):
+    pictures = digits().take(slice(0, 40))
+    standard = evaluate(honest("hardened mlp"), pictures, threat, suite("standard").within(threat))
+    quick = evaluate(honest("hardened mlp"), pictures, threat)
+    assert standard.robust.k <= quick.robust.k
+    assert standard.believe, standard.because

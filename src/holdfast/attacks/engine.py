@@ -79,7 +79,8 @@ def run(
     with borrow(model) as lent, torch.no_grad():
         engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget)
         engine.work(trace, progress)
-    return record.result(threat, goal, meter, engine.logits, x.device)
+    attack_of = torch.tensor([plan.attack for plan in engine.plans], device=there)
+    return record.result(threat, goal, meter, engine.logits, attack_of, x.device)
 
 
 def usable(tensor: Tensor) -> Tensor:
@@ -124,7 +125,9 @@ class Engine:
                     if not self.adaptive():
                         self.round(host_looks=False)
                 self.round(host_looks=True)
-            if not self.groups or sum(map(len, self.looks)) >= self.oracle.batch // 4:
+            # Looks wait for company, but not while many lanes work on that a look might make needless.
+            busy = min(self.oracle.batch, sum(map(len, self.groups)))
+            if 4 * sum(map(len, self.looks)) >= busy:
                 self.flush()
             if progress is not None:
                 progress(lanes - self.queue.remaining - sum(map(len, self.groups + self.looks)), lanes)

@@ -65,8 +65,13 @@ class Record:
             if self.aim == "first_success":
                 self.closed[rows[found.reached]] = True
 
-    def result(self, threat: Threat, goal: Goal, meter: Meter, logits: Tensor, device: torch.device) -> AttackResult:
-        """The final word: sizes are measured again, and a point outside the threat is no success."""
+    def result(
+        self, threat: Threat, goal: Goal, meter: Meter, logits: Tensor, attack: Tensor, device: torch.device
+    ) -> AttackResult:
+        """The final word: sizes are measured again, and a point outside the threat is no success.
+
+        `attack` (lanes,) int64 says which attack each lane belongs to.
+        """
         size = threat.size(self.x_adv.to(torch.float64, copy=True).sub_(self.x))
         self.x_adv[size == 0] = self.x[size == 0]  # to the bit: a clamp turns -0.0 into 0.0
         reached = torch.where(self.lane < 0, goal.reached(logits), self.merit.reached)
@@ -80,6 +85,7 @@ class Record:
             backward=meter.backward,
             step=torch.where(self.wrong, 0, torch.where(success, self.merit.question, -1)),
             lane=torch.where(success, self.lane, -1),
+            attack=torch.where(success & (self.lane >= 0), attack[self.lane.clamp_min(0)], -1),
             prediction=logits.argmax(1),
             trace=self.traced,
         )

@@ -33,6 +33,7 @@ class AttackResult:
     backward: Tensor  # (N,) int64: backward passes
     step: Tensor  # (N,) int64: the question that found x_adv, counted from 1; 0 wrong from the start; -1 no success
     lane: Tensor  # (N,) int64: the lane that found x_adv; -1 if none did
+    attack: Tensor  # (N,) int64: the attack that found x_adv, by its place in the list; -1 if none did
     prediction: Tensor  # (N,) int64: of the unchanged picture
     trace: Trace | None = None
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holdfast.attacks import Attack
     from holdfast.data import Pictures
     from holdfast.models import Opened
+    from holdfast.threats import Threat
 
 
 def device_of(text: str) -> "torch.device":
@@ -87,8 +88,10 @@ def model_of(
     return opened
 
 
-def attacks_of(attack: str | None, suite: str | None, options: Sequence[str] | None) -> "tuple[Attack, ...]":
-    """One attack with its options, or a suite; the suite "quick" when neither is named."""
+def attacks_of(
+    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "Threat"
+) -> "tuple[Attack, ...]":
+    """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named."""
     from holdfast import attacks
     from holdfast.evaluate import suite as suite_of
 
@@ -98,7 +101,7 @@ def attacks_of(attack: str | None, suite: str | None, options: Sequence[str] | N
             raise OptionError(
                 f"--set {next(iter(chosen))}=... without --attack; allowed: with an attack. Add --attack pgd."
             )
-        return suite_of(suite or "quick").attacks
+        return suite_of(suite or "quick").within(threat)
     if suite is not None:
         raise OptionError(f"--attack {attack} and --suite {suite}; allowed: one of the two. Leave one out.")
     return (attacks.build(attack, chosen),)

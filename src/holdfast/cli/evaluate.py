@@ -93,7 +93,7 @@ def command(
     common.use_threads(threads)
     radii = given.numbers(eps, "--eps")
     within = threats.build(threat, eps=max(radii), low=low, high=high)
-    attacks = common.attacks_of(attack, suite, attack_set)
+    attacks = common.attacks_of(attack, suite, attack_set, within)
     part, size = given.part(shard), given.batch_size(batch)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, device)
@@ -149,6 +149,10 @@ def told(screen: Screen, found: "Evaluation", *, page: Path | None, part: tuple[
     shown += [""] * bool(doubts)
     shown += [f"{c.verdict}: {c.title}: {c.evidence}. {c.advice}".replace("..", ".") for c in doubts]
     forward, backward = found.passes["forward_per_picture"], found.passes["backward_per_picture"]
+    by = found.summary["curve"][-1]["by"]
+    if len(by) > 1:
+        told = ", ".join(f"{row['attack']} {row['broken']}" for row in by)
+        shown += ["", f"broken at the largest radius by: {told}"]
     shown += ["", f"{forward:.1f} forward and {backward:.1f} backward passes a picture, {duration(found.seconds)}"]
     if found.run is not None:
         shown.append(f"run: {found.run}")

@@ -115,7 +115,7 @@ def _row(found: AttackResult, verdict: Verdict, tie: float) -> dict[str, Tensor]
         "untouched": verdict.untouched_when_start_wrong,
         "tie": torch.minimum(verdict.gap_adv, verdict.start_gap) <= tie,
         "claimed": found.success,
-        **{name: getattr(found, name) for name in ("step", "queries", "forward", "backward")},
+        **{name: getattr(found, name) for name in ("step", "attack", "queries", "forward", "backward")},
     }
 
 

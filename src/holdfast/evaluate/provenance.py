@@ -69,6 +69,14 @@ def describe_attack(attacks: Sequence[Any]) -> dict[str, Any]:
     }
 
 
+def attack_names(run: Run) -> list[str]:
+    """The attacks of a run in their order, told apart by a number where two have one name."""
+    attack = run["options"]["attack"]
+    listed = attack["options"] if isinstance(attack["options"], list) else [attack]
+    names = [str(entry["name"]) for entry in listed]
+    return [f"{n} ({names[: i + 1].count(n)})" if names.count(n) > 1 else n for i, n in enumerate(names)]
+
+
 def provenance(model: Model, pictures: Pictures, seed: int, command: Sequence[str]) -> dict[str, Any]:
     """Versions, device, seed, hashes, and the command that makes the same numbers again."""
     from holdfast.models import weights_sha256

@@ -42,9 +42,11 @@ class Trial:
 class Sample:
     """The first pictures of the data, in order, so that any number of processes see the same ones.
 
-    Attributes: `model`, `attacks`, `threats` (ascending eps) as evaluated; `x` (n, C, H, W), `y` (n,) on the model's
-    device; `extent` smallest and largest value of all pictures; `training` the modules that were given in training
-    mode and act otherwise in it; `forward`, `backward` passes that the checks made so far.
+    Attributes: `model`, `threats` (ascending eps) as evaluated; `attacks` likewise, but of several in a row only the
+    leading one, since the others see what it leaves and to question all would cost more than the evaluation;
+    `in_a_row` how many there are; `x` (n, C, H, W), `y` (n,) on the model's device; `extent` smallest and largest
+    value of all pictures; `training` the modules that were given in training mode and act otherwise in it;
+    `forward`, `backward` passes that the checks made so far.
     """
 
     def __init__(
@@ -60,7 +62,8 @@ class Sample:
     ) -> None:
         first = slice(0, SIZE)
         there = home(model, pictures.images)
-        self.model, self.attacks, self.threats = model, tuple(attacks), tuple(threats)
+        self.model, self.attacks, self.threats = model, (leading(attacks),), tuple(threats)
+        self.in_a_row = len(attacks)
         self.seed, self.batch = seed, batch
         self.x, self.y = pictures.x(first, dtype).to(there), pictures.labels[first].to(there)
         self.place = pictures.place[first]
@@ -151,6 +154,11 @@ class Sample:
         self.forward += int(found.forward.sum()) + verdict.passes
         self.backward += int(found.backward.sum())
         return Trial(verdict, found.queries)
+
+
+def leading(attacks: Sequence[Attack]) -> Attack:
+    """The first attack that uses gradients, or the first of all."""
+    return next((attack for attack in attacks if attack.access >= Access.GRADIENT), attacks[0])
 
 
 def heeds_mode(module: nn.Module) -> bool:

@@ -2,23 +2,53 @@
 
 from dataclasses import dataclass
 
-from holdfast.attacks import PGD, Attack
-from holdfast.errors import unknown
+from holdfast.attacks import APGD, APGDT, FABT, PGD, Attack, Square
+from holdfast.errors import OptionError, unknown
+from holdfast.threats import Threat
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Attacks that are run one after the other, each on the pictures that the ones before left standing."""
+    """Attacks that are run one after the other, each on the pictures that the ones before left standing.
+
+    `sparse` are those for a threat whose good moves change few values (L1), where they differ. `threats` names the
+    threats the suite has a form for, all of them when empty.
+    """
 
     name: str
     about: str
     attacks: tuple[Attack, ...]
+    sparse: tuple[Attack, ...] | None = None
+    threats: tuple[str, ...] = ()
+
+    def within(self, threat: Threat) -> tuple[Attack, ...]:
+        """The attacks for a threat. Raises: `OptionError` for one that the suite has no form for."""
+        if self.threats and threat.name not in self.threats:
+            raise OptionError(
+                f"suite {self.name!r}: threat {threat.name!r}; allowed: {', '.join(self.threats)}. "
+                "Choose the suite quick, or name attacks one by one."
+            )
+        return self.sparse if threat.sparse and self.sparse is not None else self.attacks
 
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
         Suite("quick", "PGD, 40 steps on the cross-entropy from a random start: a first honest look", (PGD(),)),
+        # Croce & Hein 2020, arXiv:2003.01690, sec. 5; the L1 form: 2021, arXiv:2103.01208.
+        Suite(
+            "standard",
+            "what AutoAttack's standard version runs, with its budgets: Auto-PGD; Auto-PGD and FAB towards nine "
+            "classes, five in L1; Square with 5,000 queries",
+            (APGD(), APGDT(), FABT(), Square()),
+            sparse=(
+                APGD(restarts=5, larger_radii=True),
+                APGDT(targets_tried=5, larger_radii=True),
+                FABT(targets_tried=5),
+                Square(),
+            ),
+            threats=("linf", "l2", "l1"),
+        ),
     )
 }
 

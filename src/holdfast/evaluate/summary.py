@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast.evaluate.findings import Finding
-from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.provenance import Run, attack_names
 from holdfast.evaluate.statistics import Rate
 from holdfast.evaluate.verdict import believe
 
@@ -79,9 +79,20 @@ def _curve(run: Run, records: dict[str, Tensor]) -> list[dict[str, Any]]:
                 "own": _left(mine[i] | start_wrong),
                 "robust_8bit": _left(after_rounding[i]),
                 "size": _quartiles(records["size"][i][mine[i]]),
+                "by": _by(run, {name: records[name][i] for name in ("attack", "forward", "backward")}, mine[i]),
             }
         )
     return points
+
+
+def _by(run: Run, records: dict[str, Tensor], mine: Tensor) -> list[dict[str, Any]]:
+    """For each attack in its order: how many pictures it broke, and what those had cost by then, a picture."""
+    rows = []
+    for number, name in enumerate(attack_names(run)):
+        these = mine & (records["attack"] == number)
+        cost = {k: float(records[k][these].double().mean()) if these.any() else None for k in ("forward", "backward")}
+        rows.append({"attack": name, "broken": int(these.sum()), **cost})
+    return rows
 
 
 def _left(lost: Tensor) -> dict[str, int | float]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor
 
-from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.provenance import Run, attack_names
 
 ONCE = ("index", "label", "prediction", "confidence")
 PER_EPS = (
@@ -21,6 +21,7 @@ PER_EPS = (
     "forward",
     "backward",
 )
+NAMED = "attack"  # which of the attacks broke the picture
 
 
 # Numbers as text take a hundred times the room of the numbers, so only so many pictures are text at once.
@@ -30,18 +31,21 @@ PICTURES_AT_ONCE = 1000
 def records_csv(run: Run, records: Mapping[str, Tensor]) -> Iterator[bytes]:
     """The file's content, piece by piece: picture by picture, radii ascending; truths as 1 and 0, numbers in full.
 
-    `index` is the place in the full split. A picture wrong from the start has success 1, step 0 and size 0.
+    `index` is the place in the full split. A picture wrong from the start has success 1, step 0 and size 0. `attack`
+    names the one that broke the picture at this radius, if any did.
     """
-    yield _lines([[*ONCE, "eps", *PER_EPS]])
+    yield _lines([[*ONCE, "eps", *PER_EPS, NAMED]])
+    names = [*attack_names(run), ""]  # the last one stands for none, as -1
     eps = run["options"]["threat"]["eps"]
     for start in range(0, len(records["index"]), PICTURES_AT_ONCE):
         some = slice(start, start + PICTURES_AT_ONCE)
         once = list(zip(*(_numbers(records[name][some]) for name in ONCE)))
         per_eps = [list(zip(*(_numbers(records[name][i, some]) for name in PER_EPS))) for i in range(len(eps))]
+        by = [[names[number] for number in records[NAMED][i, some].tolist()] for i in range(len(eps))]
         yield _lines(
-            [*head, repr(radius), *rows[picture]]
+            [*head, repr(radius), *rows[picture], named[picture]]
             for picture, head in enumerate(once)
-            for radius, rows in zip(eps, per_eps)
+            for radius, rows, named in zip(eps, per_eps, by)
         )
 
 

@@ -33,6 +33,10 @@ class MonotoneSteps:
 
     def look(self, sample: Sample) -> Finding:
         """The attack as it is against longer ones."""
+        if sample.in_a_row > 1:
+            return found(
+                self, "skipped", f"{sample.in_a_row} attacks in a row, where the next one stands in for more steps"
+            )
         longer = tuple(twice(attack) for attack in sample.attacks)
         others = {"twice the steps": longer} if longer != sample.attacks else {}
         if sample.attacks != SUITES["quick"].attacks:
