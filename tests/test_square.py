@@ -113,6 +113,38 @@ def test_l2_and_l1_spend_the_whole_radius(case):
         assert (found.size[inside] > 0.97 * threat.eps).all()
 
 
+@pytest.mark.parametrize("threat", [Linf(eps=0.1), L2(eps=0.3), L1(eps=1.0)], ids=lambda threat: threat.name)
+@pytest.mark.parametrize("ahead", [2, 7, 16])
+def test_asking_ahead_takes_the_same_course(threat, ahead, case):
+    one, many = (
+        run(Square(queries=100, ahead=n), case.model, case.x, case.y, threat, seed=1, aim="highest_loss", batch=64)
+        for n in (1, ahead)
+    )
+    still = ~one.success & ~many.success
+    assert still.any()
+    same = (many.x_adv - one.x_adv).flatten(1).abs().amax(1) < 1e-7
+    # In L1 the projection lets some changes end as good as equal, and rounding decides between them.
+    assert same[still].double().mean() >= (0.8 if isinstance(threat, L1) else 1.0)
+    assert (many.forward >= one.forward).all()
+    assert many.forward.double().mean() < 2.1 * one.forward.double().mean()
+    stopped = run(Square(queries=100, ahead=ahead), case.model, case.x, case.y, threat, seed=1)
+    assert (stopped.success >= one.success).all()
+
+
+def test_a_search_ahead_asks_no_more_changes_than_allowed(case):
+    calls = []
+
+    def model(x):
+        calls.append(len(x))
+        return case.model(x)
+
+    case.model.eval()
+    run(Square(queries=10, ahead=16), model, case.x[:1], case.y[:1], Linf(eps=1e-9))
+    case.model.train()
+    assert sum(calls) >= 1 + 11
+    assert max(calls) <= 8
+
+
 def test_no_form_for_l0(case):
     with pytest.raises(OptionError, match="threat 'l0'; allowed: linf, l2, l1"):
         run(Square(), case.model, case.x, case.y, L0(eps=2))

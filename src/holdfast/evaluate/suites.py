@@ -40,12 +40,12 @@ SUITES: dict[str, Suite] = {
             "standard",
             "what AutoAttack's standard version runs, with its budgets: Auto-PGD; Auto-PGD and FAB towards nine "
             "classes, five in L1; Square with 5,000 queries",
-            (APGD(), APGDT(), FABT(), Square()),
+            (APGD(), APGDT(), FABT(), Square(ahead=16)),
             sparse=(
                 APGD(restarts=5, larger_radii=True),
                 APGDT(targets_tried=5, larger_radii=True),
                 FABT(targets_tried=5),
-                Square(),
+                Square(ahead=16),
             ),
             threats=("linf", "l2", "l1"),
         ),
