@@ -202,6 +202,24 @@ def test_evaluate_names_its_run_and_never_writes_over_it(trained, tmp_path, monk
     assert plain(line, trained, "--resume")["run"] == "runs/plain-digits-linf-0.1-pgd"
 
 
+def test_a_gate_for_continuous_integration(trained, tmp_path):
+    line = "evaluate --data digits --limit 120 --eps 0.05 --attack pgd --set steps=5 --no-report --model"
+    low = plain(line, trained, "--no-checks", "--out", tmp_path / "first")["robust"]["low"]
+    assert 0.02 < low < 1
+    passed = done(line, trained, "--no-checks", "--at-least", f"{low - 0.01}", "--out", tmp_path / "passed")
+    assert "robust" in passed.stdout
+    failed = call(line, trained, "--no-checks", "--at-least", f"{low + 0.01}", "--out", tmp_path / "failed")
+    assert failed.exit_code == 1
+    assert "its interval begins at" in failed.stderr
+    assert "robust" in failed.stdout
+    assert (tmp_path / "failed" / "summary.json").exists()
+    # A number that is not to be believed passes no gate, however high.
+    weak = "evaluate --data digits --limit 120 --eps 0.1 --attack noise --no-report --model"
+    doubted = call(weak, trained, "--at-least", "0.01", "--out", tmp_path / "doubted")
+    assert doubted.exit_code == 1
+    assert "the numbers are not to be believed" in doubted.stderr
+
+
 def test_a_changed_option_is_not_resumed(trained, tmp_path):
     line = f"evaluate --data digits --limit 5 {QUICK} --model"
     done(line, trained, "--eps", "0.1", "--out", tmp_path / "run")

@@ -103,6 +103,9 @@ BAD = {
     "option's value": (f"{GOOD} --set restarts=few", 2, "restarts='few'; allowed: a whole number"),
     "option's range": (f"{GOOD} --set restarts=0", 2, "restarts=0"),
     "unknown data": (f"{EVALUATE} --model {{}}/good --eps 0.1 --data digitz", 2, "Did you mean 'digits'"),
+    "gate text": (f"{GOOD} --at-least half", 2, "--at-least 'half'; allowed"),
+    "gate range": (f"{GOOD} --at-least 45", 2, "--at-least '45'; allowed: a rate from 0 to 1"),
+    "gate of a part": (f"{GOOD} --at-least 0.4 --shard 1/2", 2, "--at-least with --shard"),
     "unknown split": (f"{GOOD} --split tset", 2, "Did you mean 'test'"),
     "limit": (f"{GOOD} --limit 0", 2, "limit=0; allowed: 1 or more"),
     "no data folder": (

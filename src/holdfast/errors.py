@@ -28,6 +28,10 @@ class RunError(HoldfastError):
     """A run folder cannot be written, read, resumed or merged."""
 
 
+class BelowTheGate(HoldfastError):
+    """A robust accuracy that was asked for is not shown by the evaluation."""
+
+
 class BudgetError(HoldfastError):
     """More passes or queries were asked for than the budget allows."""
 

@@ -64,6 +64,15 @@ def command(
         bool,
         typer.Option("--checks/--no-checks", help="Ask whether the number can be believed.", rich_help_panel=flags.RUN),
     ] = True,
+    at_least: Annotated[
+        str | None,
+        typer.Option(
+            "--at-least",
+            metavar="RATE",
+            help="Exit with 1 if the interval of robust accuracy begins below RATE, such as 0.45, or a check failed.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
     ] = True,
@@ -95,6 +104,7 @@ def command(
     within = threats.build(threat, eps=max(radii), low=low, high=high)
     attacks = common.attacks_of(attack, suite, attack_set, within)
     part, size = given.part(shard), given.batch_size(batch)
+    least = given.gate(at_least, part)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, device)
     names = (
@@ -127,6 +137,23 @@ def command(
             card=common.card_plain(opened),
         )
     told(screen, found, page=_page(found) if report and part is None else None, part=part)
+    if least is not None:
+        check_gate(found, least, checked=checks)
+
+
+def check_gate(found: "Evaluation", least: float, checked: bool) -> None:
+    """Raise `BelowTheGate` when the interval of robust accuracy begins below `least`, or a check made failed."""
+    from holdfast.errors import BelowTheGate
+
+    rate, last = found.robust, found.curve[-1]
+    if checked and not found.believe:
+        raise BelowTheGate(f"the gate of {least:g} is not passed: the numbers are not to be believed, {found.because}")
+    if rate.low < least:
+        raise BelowTheGate(
+            f"robust accuracy at {found.summary['threat']['name']} {last.eps_text} is {rate.k} of {rate.n}, its "
+            f"interval begins at {rate.low:.4f}; allowed by --at-least: {least:g} or more. "
+            "Harden the model, evaluate more pictures for a narrower interval, or lower the gate."
+        )
 
 
 def _page(found: "Evaluation") -> Path | None:

@@ -55,6 +55,18 @@ def part(text: str | None) -> tuple[int, int] | None:
     return int(number_), int(of)
 
 
+def gate(text: str | None, part: tuple[int, int] | None) -> float | None:
+    """The least robust accuracy asked for. Raises: `OptionError` unless it is in [0, 1] and of a whole run."""
+    if text is None:
+        return None
+    least = number(text, "--at-least")
+    if not 0 <= least <= 1:
+        raise OptionError(f"--at-least {text!r}; allowed: a rate from 0 to 1, such as 0.45 for 45 %.")
+    if part is not None:
+        raise OptionError("--at-least with --shard; allowed: with a whole run. A part says nothing of the whole.")
+    return least
+
+
 def batch_size(text: str) -> int | Literal["auto"]:
     """ "auto" or a whole number. Raises: `OptionError` for another form."""
     if text == "auto":

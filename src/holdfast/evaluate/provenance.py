@@ -21,6 +21,7 @@ PASSING = {
     "--out": 1,
     "-o": 1,
     "--shard": 1,
+    "--at-least": 1,
     "--resume": 0,
     "--json": 0,
     "--quiet": 0,
