@@ -1,6 +1,7 @@
 """The L1 form of Auto-PGD: sparse steps whose sparsity follows that of the best point."""
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from holdfast.access import Gradient
 from holdfast.attacks.case import Case
 from holdfast.lanes import choose
+from holdfast.threats import L1
 
 FIRST = 0.2  # share of the values that the first steps change
 DENSER = 1.5  # the best point has this many times the values that the next steps change
@@ -51,7 +53,7 @@ def climb(case: Case, at: Sparse, answer: Gradient, period: Tensor) -> Sparse:
     share = torch.where(due, share, at.share)
     x, uphill = choose(due & sparser, (best, gradient), (at.x_adv, answer.gradient))
     # Like the published attack's, a step minds neither the box nor the radius; the projection does.
-    direction = replace(case.threat, spread=spread).steepest(uphill)  # type: ignore[type-var]
+    direction = replace(cast(L1, case.threat), spread=spread).steepest(uphill)
     return Sparse(
         case.ascend(x, direction, share),
         best=best,

@@ -1,7 +1,6 @@
 """The windows of Square in L2 and L1: bumps, and moving what one window holds into another."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -51,7 +50,7 @@ def moved(case: Case, delta: Tensor, whole: Tensor, numbers: Tensor, side: int, 
     What both held, and what of the radius is left, goes into the first window in the shape of what it held plus a
     fresh bump; the second is emptied. `numbers` (L, 5 + C) are uniform and choose places, direction and signs.
     """
-    measure: Callable[[Tensor], Tensor] = lambda part: size(case, part, (-2, -1))  # noqa: E731
+    measure = partial(size, case, axes=(-2, -1))
     height, width = delta.shape[2:]
     room = torch.tensor([height, width, height, width], device=delta.device) - side + 1
     place = (numbers[:, :4] * room).long()

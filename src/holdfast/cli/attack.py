@@ -103,6 +103,7 @@ def _attacked(
     from holdfast.access import Access
     from holdfast.access.borrow import home
     from holdfast.evaluate import Meter, verify
+    from holdfast.evaluate.edges import norm_of
 
     model, attack = opened.model, attacks.build(name, options)
     here = home(model, pictures.images)
@@ -125,7 +126,7 @@ def _attacked(
         x,
         found.x_adv,
         y,
-        norm=threat.name,  # type: ignore[arg-type]
+        norm=norm_of(threat),
         eps=float(threat.eps),
         low=threat.low,
         high=threat.high,

@@ -114,6 +114,7 @@ def one_line(text: object) -> str:
 def tell(text: str) -> None:
     """One line to stderr, whatever has become of it."""
     try:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -78,7 +78,8 @@ def packed(tensors: "dict[str, Tensor]", arrays: Literal["npz", "safetensors"]) 
     import numpy as np
 
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: tensor.numpy() for name, tensor in tensors.items()})  # type: ignore[arg-type]
+    columns: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    np.savez(buffer, **columns)
     return buffer.getvalue()
 
 

@@ -27,7 +27,7 @@ class Screen:
     def result(self, values: Mapping[str, Any], *shown: Any) -> None:
         """The end of a command: `values` with `--json`, else what is to be seen, line by line."""
         if self.plain:
-            print(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False))  # noqa: T201
+            sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             return
         for item in shown:
             # Text is never taken for markup, and never broken where the screen ends: it may be copied.

@@ -105,7 +105,7 @@ def _read(path: Path, pixels: bool = True) -> tuple[dict[str, object], dict[str,
 
     try:
         with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if pixels or not name.startswith(PIXELS)]  # noqa: SIM118
+            names = [name for name in sorted(file.keys()) if pixels or not name.startswith(PIXELS)]
             return json.loads((file.metadata() or {}).get(KEY, "{}")), {name: file.get_tensor(name) for name in names}
     except (OSError, ValueError, SafetensorError) as error:
         raise RunError(

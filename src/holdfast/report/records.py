@@ -61,7 +61,7 @@ class Records:
         """The stored adversarial picture (C, H, W) at the radius with place `eps`, if there is one."""
 
         def take(file: Any) -> NDArray[Any] | None:
-            if f"adv.{eps}.rows" not in file.keys():  # noqa: SIM118 - the reader is not a mapping
+            if f"adv.{eps}.rows" not in set(file.keys()):
                 return None
             found = np.flatnonzero(_array(file.get_tensor(f"adv.{eps}.rows")) == self.row[picture])
             if not len(found):

@@ -1,7 +1,7 @@
 """Who a model is trained against: one of the library's own attacks within a threat."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ class Adversary:
         The engine attacks in evaluation mode and gives the model back as it was; pictures that are misclassified
         already are attacked as well. `place` (N,) keys the noise.
         """
-        threat = replace(self.threat, eps=strength * self.threat.eps)  # type: ignore[type-var]
+        threat = self.threat.with_eps(strength * self.threat.eps)
         found = run(self.attack, model, x, y, threat, seed=seed, batch=len(x), picture=place, aim="highest_loss")
         return found.x_adv
 

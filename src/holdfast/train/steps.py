@@ -152,7 +152,7 @@ def one_step(
     logits = model(x)
     loss = F.cross_entropy(logits, y)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     optimiser.step()
     return loss.detach(), (logits.detach().argmax(1) == y).sum()
 
