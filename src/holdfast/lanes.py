@@ -49,10 +49,15 @@ def join(trees: Sequence[Tree]) -> Tree:
     return map_lanes(lambda *tensors: torch.cat(tensors), *trees)
 
 
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """Values (L,) in a shape that broadcasts against `like` (L, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
 def choose(condition: Tensor, yes: Tree, no: Tree) -> Tree:
     """Lane by lane `yes` where `condition` (N,) bool holds, else `no`. Never waits for the device."""
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(condition.view(-1, *[1] * (a.ndim - 1)), a, b)
+        return torch.where(column(condition, a), a, b)
 
     return map_lanes(pick, yes, no)

@@ -11,7 +11,7 @@ from holdfast.attacks import apgd_l1
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import LossName, at_least
 from holdfast.attacks.stages import Stages, any_lane
-from holdfast.lanes import choose
+from holdfast.lanes import choose, column
 from holdfast.losses import OBJECTIVES
 
 MOMENTUM = 0.75  # share of the new step in a move; the rest is the last move's
@@ -140,7 +140,7 @@ def climb(case: Case, at: Climb, answer: Gradient, period: Tensor, moved: Tensor
     if any_lane(stall):
         x, uphill = choose(stall, (best, gradient), (x, uphill))
     # The first step has no move before it to keep part of.
-    fresh = torch.where(moved, MOMENTUM, 1.0).to(x).view(-1, *[1] * (x.ndim - 1))
+    fresh = column(torch.where(moved, MOMENTUM, 1.0).to(x), x)
     move = case.ascend(x, case.steepest(uphill, x), share).sub_(x).mul_(fresh)
     x_adv = case.project(move.add_(x).add_((x - at.last).mul_(1 - fresh)))
     return Climb(

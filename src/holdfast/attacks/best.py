@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from holdfast.lanes import take
+from holdfast.lanes import column, take
 
 Aim = Literal["first_success", "highest_loss", "smallest"]
 """What is best, and what ends a picture: its first success; nothing, the highest loss being wanted; nothing, the
@@ -78,7 +78,7 @@ def keep_better(best: Best, points: Tensor, merit: Merit, aim: Aim) -> Best:
 def overwritten(target: Tensor, lanes: Tensor, source: Tensor) -> Tensor:
     """`target` with the rows in the mask `lanes` (L,) taken from `source`; on a CPU in place, copying only those."""
     if target.device.type != "cpu":  # there a list of rows would have to wait for the device
-        return torch.where(lanes.view(-1, *[1] * (target.ndim - 1)), source, target)
+        return torch.where(column(lanes, target), source, target)
     rows = lanes.nonzero().squeeze(1)
     return target.index_copy_(0, rows, source.index_select(0, rows)) if len(rows) else target
 
@@ -108,9 +108,9 @@ def worth(points: Merit, aim: Aim) -> Tensor:
 def first_of_highest(worth: Tensor, lane: Tensor, lanes: int) -> Tensor:
     """(lanes,) int64: the first of each lane's points whose `worth` no other exceeds; len(lane) for a lane of none."""
     best = torch.ones_like(lane, dtype=torch.bool)
-    for column in worth.unbind(1):
-        ranked = torch.where(best, column, -torch.inf)
-        top = torch.full((lanes,), -torch.inf, dtype=column.dtype, device=lane.device)
+    for part in worth.unbind(1):
+        ranked = torch.where(best, part, -torch.inf)
+        top = torch.full((lanes,), -torch.inf, dtype=part.dtype, device=lane.device)
         top = top.scatter_reduce(0, lane, ranked, "amax")
         best = best & (ranked == top[lane])
     place = torch.where(best, torch.arange(len(lane), device=lane.device), len(lane))

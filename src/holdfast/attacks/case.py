@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from holdfast.draws import Draws
+from holdfast.lanes import column
 from holdfast.losses import Goal
 from holdfast.threats import Threat
 
@@ -55,7 +56,7 @@ class Case:
         """`x_adv` moved along `direction` by `share` (one, or (L,)) of the radius, then projected."""
         length = share * self.threat.eps
         if isinstance(length, Tensor):
-            moved = x_adv + direction * length.view(-1, *[1] * (x_adv.ndim - 1)).to(x_adv)
+            moved = x_adv + direction * column(length, x_adv).to(x_adv)
         else:
             moved = torch.add(x_adv, direction, alpha=length)
         return self.threat.project(moved, self.x, self.limits, out=moved)

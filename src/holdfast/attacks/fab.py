@@ -9,6 +9,7 @@ from torch import Tensor
 from holdfast.access import Access, Jacobian, Query, Scores
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
+from holdfast.lanes import choose, column
 
 OVERSHOOT = 1.05  # how far past the plane a step goes
 MOST_PULL = 0.1  # the largest weight of the picture's own step
@@ -71,7 +72,7 @@ def begin(case: Case, restarts: int) -> Tensor:
     assert again is not None  # filled in by `Draws` itself
     if restarts == 1:
         return case.x
-    return torch.where((again > 0).view(-1, *[1] * (case.x.ndim - 1)), case.x + (case.edge() - case.x) / 2, case.x)
+    return choose(again > 0, case.x + (case.edge() - case.x) / 2, case.x)
 
 
 def move(case: Case, at: Boundary, reached: Tensor, ahead: Tensor, normal: Tensor) -> Boundary:
@@ -79,16 +80,16 @@ def move(case: Case, at: Boundary, reached: Tensor, ahead: Tensor, normal: Tenso
 
     A point that has reached the goal is drawn back instead, which is no step.
     """
-    shape = (-1, *[1] * (case.x.ndim - 1))
     ahead, normal = (part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for part in (ahead, normal))
     here = case.threat.reach(at.x_adv, normal, -ahead)
     offset = (normal * (case.x - at.x_adv)).flatten(1).sum(1)
     home = case.threat.reach(case.x, normal, -ahead - offset)
     near, far = (case.threat.size(part).clamp_min(TINY) for part in (here, home))
-    pull = (near / (near + far)).clamp_max(MOST_PULL).view(shape)
+    pull = (near / (near + far)).clamp_max(MOST_PULL)
+    pull = column(pull, case.x)
     mixed = (at.x_adv + OVERSHOOT * here) * (1 - pull) + (case.x + OVERSHOOT * home) * pull
     back = case.x + BACK * (at.x_adv - case.x)
-    x_adv = torch.where(reached.view(shape), back, mixed.clamp(case.threat.low, case.threat.high))
+    x_adv = choose(reached, back, mixed.clamp(case.threat.low, case.threat.high))
     return Boundary(x_adv, at.taken + ~reached)
 
 

@@ -30,7 +30,7 @@ class Square:
     With `ahead` above 1 the next changes are asked about together while none helps, which fills the batch when few
     pictures are left. Those after the first that helps lapse and are drawn anew from the better picture, so that the
     search takes the same course, up to rounding, for more passes in fewer calls of the model.
-    Cost: `queries` + 1 forward passes a lane, no gradient; with `ahead` the lapsed ones too, a third more or so.
+    Cost: `queries` + 1 forward passes a lane, no gradient; with `ahead` the lapsed ones too.
     Source: Andriushchenko, Croce, Flammarion & Hein 2020, arXiv:1912.00049, algorithms 1 to 3; L1: Croce & Hein 2021,
     arXiv:2103.01208, sec. 4. As in AutoAttack the windows shrink as for 10,000 queries however many there are.
     """

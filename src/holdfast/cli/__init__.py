@@ -54,8 +54,8 @@ app.command("doctor")(doctor.command)
 
 def main() -> None:
     """Run the command line; the entry point `holdfast`."""
-    # Threads that wait spin by default, and two processes on the same cores then slow each other down by four times
-    # and more. Must be said before torch is loaded, which commands do themselves.
+    # Threads that wait spin by default, so that two processes on the same cores take them from each other. Must be
+    # said before torch is loaded, which commands do themselves.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()

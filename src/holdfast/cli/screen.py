@@ -173,8 +173,3 @@ def stop_logging() -> None:
     log = logging.getLogger("holdfast")
     for handler in [handler for handler in log.handlers if isinstance(handler, _Handler)]:
         log.removeHandler(handler)
-
-
-def plural(count: int, word: str) -> str:
-    """ "1 epoch", "2 epochs"."""
-    return f"{count} {word}{'' if count == 1 else 's'}"

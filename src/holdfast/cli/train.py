@@ -10,7 +10,7 @@ import typer
 
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
-from holdfast.cli.screen import Screen, duration, plural
+from holdfast.cli.screen import Screen, duration
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def _plain(trained: "Trained") -> dict[str, Any]:
 def _shown(trained: "Trained", model: str, data: str, data_dir: Path | None) -> list[str]:
     """For people."""
     given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    from holdfast.report.words import plural
+
     last = trained.history[-1]
     lines = [f"trained {model} on {data}: {plural(len(trained.history), 'epoch')} in {duration(trained.seconds)}"]
     for name, count in (("validation", last.validation), ("under attack", last.robust)):

@@ -7,7 +7,7 @@ their own until they are stopped (Linf: 1, L2: the weight), or one after the oth
 import torch
 from torch import Tensor
 
-NEWTON = 30  # steps at most; pictures and gradients of trained networks settle within ten
+NEWTON = 30  # steps at most; a CPU stops as soon as no lane moves
 
 
 def openings(x: Tensor, normal: Tensor, gap: Tensor, low: float, high: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,7 +23,7 @@ def together(room: Tensor, weight: Tensor, rate: Tensor, amount: Tensor) -> Tens
     """(N, d): min(level * rate, room) with the level that gains `amount` (N,); all the room where that is too much.
 
     The gain is a concave, piecewise linear function of the level, so Newton's method from below never passes the
-    level and ends on it after as many steps as it meets bends, mostly three to six.
+    level, and ends on it once the last bend before it is behind.
     """
     tiny, huge = torch.finfo(room.dtype).tiny, torch.finfo(room.dtype).max ** 0.5
     slope = weight * rate
