@@ -9,14 +9,9 @@ from torch import Tensor
 from holdfast.access import Access, Gradient, Labels, Query
 from holdfast.attacks import Case
 from holdfast.draws import Draws
-from holdfast.lanes import choose, take
+from holdfast.lanes import choose, column, take
 from holdfast.losses import Goal
 from holdfast.losses.objectives import dlr, logit_difference, margin
-
-
-def column(value: Tensor, like: Tensor) -> Tensor:
-    """(L,) in a shape that broadcasts against `like` (L, ...)."""
-    return value.view(-1, *[1] * (like.ndim - 1))
 
 
 def top_others(logits: Tensor, y: Tensor, count: int) -> Tensor:
