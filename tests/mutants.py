@@ -606,4 +606,32 @@ MUTANTS = [
         "attack[0]",
         "tests/test_evaluate.py -k 'which_attack'",
     ),
+    Mutant(
+        "kernel not turned round",
+        "models/convolution.py",
+        "turned = parted.flip(4, 5).reshape",
+        "turned = parted.reshape",
+        "tests/test_stand_in.py -k 'every_form'",
+    ),
+    Mutant(
+        "variance folded without its epsilon",
+        "models/stand_in.py",
+        "(norm.running_var.double() + norm.eps).rsqrt()",
+        "norm.running_var.double().rsqrt()",
+        "tests/test_stand_in.py -k 'is_the_model'",
+    ),
+    Mutant(
+        "a convolution is folded though its answer is used elsewhere",
+        "models/stand_in.py",
+        " or len(source.users) != 1",
+        "",
+        "tests/test_stand_in.py -k 'may_not_be_folded'",
+    ),
+    Mutant(
+        "what only the stand-in saw is believed",
+        "evaluate/job.py",
+        "if self.faster is not None and len(doubtful):",
+        "if self.faster is not None and len(doubtful) < 0:",
+        "tests/test_stand_in.py -k 'only_the_stand_in_sees'",
+    ),
 ]

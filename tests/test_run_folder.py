@@ -71,7 +71,7 @@ def test_what_is_in_a_run_folder(whole):
     expected = ["checks.json", "records.csv", "run.json", *shard_files, "summary.json"]
     assert sorted(content(whole)) == sorted(expected)
     made = json.loads((whole / "run.json").read_text())
-    assert made["choices"] == {"batch": 32}
+    assert made["choices"] == {"batch": 32, "stand_in": None}
     assert made["options"]["threat"] == {"name": "linf", "eps": [0.05, 0.1], "low": 0.0, "high": 1.0}
     assert made["options"]["attack"]["options"]["steps"] == 4
     assert {"holdfast", "torch", "python", "platform", "device", "seed", "weights_sha256", "data_sha256"} <= set(

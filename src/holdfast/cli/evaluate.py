@@ -64,6 +64,15 @@ def command(
         bool,
         typer.Option("--checks/--no-checks", help="Ask whether the number can be believed.", rich_help_panel=flags.RUN),
     ] = True,
+    stand_in: Annotated[
+        str,
+        typer.Option(
+            "--stand-in",
+            metavar="auto|on|off",
+            help="Attack an equal of the model that is faster to differentiate; verified on the model all the same.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = "auto",
     at_least: Annotated[
         str | None,
         typer.Option(
@@ -104,7 +113,7 @@ def command(
     within = threats.build(threat, eps=max(radii), low=low, high=high)
     attacks = common.attacks_of(attack, suite, attack_set, within)
     part, size = given.part(shard), given.batch_size(batch)
-    least = given.gate(at_least, part)
+    least, use = given.gate(at_least, part), given.stand_in(stand_in)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, device)
     names = (
@@ -131,6 +140,7 @@ def command(
             resume=resume,
             shard=part,
             checks=checks,
+            stand_in=use,
             progress=bar,
             name=model,
             command=["holdfast", *sys.argv[1:]],

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import OptionError
+
+if TYPE_CHECKING:
+    from holdfast.evaluate.speed import Use
 
 RUNS = Path("runs")  # where runs go that nobody named
 
@@ -53,6 +56,14 @@ def part(text: str | None) -> tuple[int, int] | None:
     if not (slash and number_.strip().isdecimal() and of.strip().isdecimal()):
         raise OptionError(f"--shard {text!r}; allowed: I/N, such as 1/4 for the first of four parts.")
     return int(number_), int(of)
+
+
+def stand_in(text: str) -> "Use":
+    """Whether a stand-in is attacked. Raises: `OptionError` for another word."""
+    for use in ("auto", "on", "off"):
+        if text == use:
+            return use
+    raise OptionError(f"--stand-in {text!r}; allowed: auto, on, off. Leave it out for auto.")
 
 
 def gate(text: str | None, part: tuple[int, int] | None) -> float | None:

@@ -46,7 +46,7 @@ def choose(
 def _seconds(model: Model, x: Tensor, clock: Callable[[], float]) -> float:
     try:
         with borrow(model) as lent:
-            times = [_pass(lent, x, clock) for _ in range(ROUNDS + 1)]
+            times = [one_pass(lent, x, clock) for _ in range(ROUNDS + 1)]
     except RuntimeError as error:
         if "out of memory" not in str(error).lower():
             raise
@@ -54,7 +54,8 @@ def _seconds(model: Model, x: Tensor, clock: Callable[[], float]) -> float:
     return median(times[1:])
 
 
-def _pass(model: Model, x: Tensor, clock: Callable[[], float]) -> float:
+def one_pass(model: Model, x: Tensor, clock: Callable[[], float]) -> float:
+    """Seconds that a borrowed model takes for `x` forward and back to the pictures."""
     begun = clock()
     with torch.enable_grad():
         asked = x.detach().requires_grad_()

@@ -22,6 +22,7 @@ from holdfast.evaluate.request import Request, chosen
 from holdfast.evaluate.result import Evaluation, Progress, evaluation
 from holdfast.evaluate.run_folder import CHECKS, RECORDS, SUMMARY, TIMING, Memory, RunFolder, Store, look_into
 from holdfast.evaluate.sample import Sample
+from holdfast.evaluate.speed import Use
 from holdfast.evaluate.summary import summarise
 from holdfast.evaluate.table import records_csv
 from holdfast.evaluate.timing import Timing
@@ -45,6 +46,7 @@ def evaluate(
     resume: bool = False,
     shard: tuple[int, int] | None = None,
     checks: bool = True,
+    stand_in: Use = "auto",
     progress: Progress | None = None,
     name: str | None = None,
     command: Sequence[str] = (),
@@ -58,13 +60,15 @@ def evaluate(
     that all parts agree); `shard_size` pictures a shard, the unit that is written and repeated, default 1000, fewer for
     large pictures; `out` the run folder, None keeps everything in memory; `resume` goes on with the run in `out`, or
     begins it; `shard` (i, n), i from 1, attacks every n-th shard only, for `merge`; `checks` False leaves out those
-    that ask the model; `name`, `card` and `command` (its words) go on record.
+    that ask the model; `stand_in` whether a faster equal of the model is attacked in its place: "auto" where measuring
+    pays and shows that it wins, "on" wherever one agrees with the model, "off" never; what is found is verified on the
+    model itself all the same; `name`, `card` and `command` (its words) go on record.
 
     Every radius is attacked on its own; a picture broken at a smaller one counts as broken at a larger one as well.
     Memory does not grow with the number of pictures but for a few hundred bytes of records each. A run that was
     killed and resumed has the bytes of one that was not, in every file but timing.json. So have two runs with the
-    same arguments, in one process or in several, if `batch` is a number: "auto" measures, and may choose otherwise
-    the next time (parts of a run take 256).
+    same arguments, in one process or in several, if `batch` is a number and `stand_in` "off": "auto" measures, and may
+    choose otherwise the next time (parts of a run take 256 and no stand-in).
 
     Raises: `OptionError`, `DataError`, `ModelError` for bad input; `RunError` for a folder that cannot be used, is in
     use, or was begun with other options; `AttackDidNothing` when the attack changed no picture.
@@ -81,6 +85,7 @@ def evaluate(
         shard_size=shard_size,
         part=shard,
         checks=checks,
+        stand_in=stand_in,
         name=name,
         card=card,
         command=command,

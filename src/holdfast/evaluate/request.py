@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from holdfast.access.borrow import Model
 from holdfast.attacks import Attack
 from holdfast.attacks.attack import restarts
 from holdfast.data import Pictures
-from holdfast.errors import OptionError
+from holdfast.errors import OptionError, unknown
 from holdfast.evaluate import batch as batches
-from holdfast.evaluate import edges, provenance
+from holdfast.evaluate import edges, provenance, speed
 from holdfast.evaluate.job import Job, bounds, mine
 from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.speed import Use
 from holdfast.evaluate.suites import SUITES
 from holdfast.threats import Threat
 
@@ -33,6 +34,7 @@ class Request:
     shard_size: int | None
     part: tuple[int, int] | None  # (i, n), i from 1
     checks: bool
+    stand_in: Use = "auto"
     name: str | None = None
     card: Mapping[str, Any] | None = None
     command: Sequence[str] = field(default=())
@@ -47,6 +49,8 @@ class Request:
             raise OptionError(
                 f"evaluate: batch={self.batch}; allowed: 1 or more pictures, or 'auto'. Leave it out for 'auto'."
             )
+        if self.stand_in not in get_args(Use):
+            raise unknown("use of a stand-in", str(self.stand_in), get_args(Use))
         if self.part is not None:
             self._check_part(*self.part)
         object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
@@ -64,6 +68,7 @@ class Request:
     def described(self, recorded: Run | None) -> Run:
         """The content of run.json; what was chosen by measuring is taken over from `recorded`, a run to go on with."""
         first = self.threats[0]
+        faster = self._stand_in(recorded)
         return {
             "format": provenance.FORMAT,
             "options": {
@@ -82,25 +87,42 @@ class Request:
             "model": provenance.describe_model(self.model, self.name, self.card, self.answers),
             "data": provenance.describe_data(self.pictures),
             "provenance": provenance.provenance(self.model, self.pictures, self.seed, self.command),
-            "choices": {"batch": self._batch(recorded)},
+            "choices": {"batch": self._batch(recorded, faster), "stand_in": faster},
         }
 
     def job(self, run: Run) -> Job:
         """The work on each shard."""
         model, batch = edges.takes_float32(self.model), int(run["choices"]["batch"])
         dtype, tie = edges.picture_type(self.model), edges.tie_of(self.model, self.pictures)
-        return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie)
+        faster = speed.build(self.model, run["choices"].get("stand_in"))
+        return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster)
 
-    def _batch(self, recorded: Run | None) -> int:
+    @property
+    def _passes(self) -> int:
+        """How many passes of each kind a picture may need in all."""
+        return len(self.threats) * sum(attack.rounds * restarts(attack) for attack in self.attacks)
+
+    def _stand_in(self, recorded: Run | None) -> dict[str, Any] | None:
+        """The plan of a stand-in, as run.json has it; None for none."""
+        if self.stand_in == "off":
+            return None
+        if recorded is not None:
+            return recorded["choices"].get("stand_in")  # type: ignore[no-any-return]  # JSON
+        if self.part is not None:  # parts that measure might not agree, and could not be merged
+            return None
+        dtype = edges.picture_type(self.model)
+        found = speed.choose(self.model, self.pictures, self._passes, dtype, self.stand_in)
+        return None if found is None else found.to_plain()
+
+    def _batch(self, recorded: Run | None, faster: dict[str, Any] | None) -> int:
         if self.batch != "auto":
             return self.batch
         if recorded is not None:
             return int(recorded["choices"]["batch"])
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return batches.DEFAULT
-        passes = len(self.threats) * sum(attack.rounds * restarts(attack) for attack in self.attacks)
-        model = edges.takes_float32(self.model)
-        return batches.choose(model, self.pictures, passes, edges.picture_type(self.model))
+        model = speed.build(self.model, faster) or edges.takes_float32(self.model)
+        return batches.choose(model, self.pictures, self._passes, edges.picture_type(self.model))
 
     def _check_part(self, number: int, of: int) -> None:
         if not 1 <= number <= of:

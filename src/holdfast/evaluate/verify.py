@@ -91,7 +91,7 @@ def verify(
             pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, eps, box, wanted))
     verdict = _join(pieces)
     if refuse_nothing:
-        _refuse_nothing(verdict, eps, needs_gradient, backward)
+        refuse_idle(verdict, eps, needs_gradient, backward)
     return verdict
 
 
@@ -235,7 +235,9 @@ def _to_8bit(x: Tensor, low: float, high: float) -> Tensor:
     return (low + level * (high - low) / LEVELS).to(x.dtype)
 
 
-def _refuse_nothing(verdict: Verdict, eps: float, needs_gradient: bool, backward: int | None) -> None:
+def refuse_idle(verdict: Verdict, eps: float, needs_gradient: bool, backward: int | None) -> None:
+    """Raise `AttackDidNothing` when every picture that was right came back as it was, or a gradient attack left some of
+    them standing without a backward pass. Arguments as of `verify`."""
     right = ~verdict.start_wrong
     if eps > 0 and right.any() and verdict.unchanged[right].all():
         raise AttackDidNothing(

@@ -46,6 +46,8 @@ def cost(runs: Sequence[Run]) -> list[Fact]:
         ("Pictures a second, while attacking", [speed(run) for run in runs]),
         ("Device", [_get(run.origin, "provenance", "device") for run in runs]),
         ("Batch", [_get(run.origin, "choices", "batch") for run in runs]),
+        ("Time of the stand-in, of the model's own", [_get(run.origin, "choices", "stand_in", "time") for run in runs]),
+        ("Its largest difference in a logit", [_get(run.origin, "choices", "stand_in", "logits") for run in runs]),
     ]  # fmt: skip
     return [_fact(name, values) for name, values in rows if any(value is not None for value in values)]
 
