@@ -177,6 +177,11 @@ def test_the_worst_pictures_are_those_that_break_most_easily(found):
     assert [one.index for one in again] == [row for _, _, _, row, _ in sorted(easiest)]
 
 
+def test_a_success_that_no_attack_claimed_is_nobodys(found):
+    nobody = replace(found, records={**found.records, "attack": torch.full_like(found.records["attack"], -1)})
+    assert {one.attack for one in worst_pictures(nobody, 5)[0]} == {"none"}
+
+
 def test_where_the_model_is_weak_before_any_attack_and_by_class(found):
     said = honest("mlp")(some().x()).argmax(1)
     assert wrong_before(found) == (said != some().labels).nonzero().flatten().tolist()
@@ -390,6 +395,8 @@ def test_junit_of_a_gate_that_is_not(found, tmp_path):
     failure = made["robust accuracy at linf 0.06"].find("failure")
     assert failure.get("message").startswith(f"{found.robust}: its interval begins at {found.robust.low:.4f}")
     assert Gate(between).mend(found.robust) in failure.text
+    assert "worst of " in failure.text
+    assert f"wrong without any attack: {len(wrong_before(found))}, index" in failure.text
     assert sum(case.find("failure") is not None for case in made.values()) == 1
 
 

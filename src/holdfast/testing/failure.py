@@ -18,7 +18,7 @@ def explain(found: Evaluation, gate: Gate) -> str:
         _demand(found, gate),
         _rates(found, gate),
         list(_checks(found)),
-        [] if gate.holds(found.robust) else list(_where(found)),
+        [] if gate.holds(found.robust) else list(where(found)),
         list(_folder(found)),
     ]
     return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
@@ -31,8 +31,8 @@ def _headline(found: Evaluation, gate: Gate) -> str:
     few = "" if gate.holds(rate) else f", too few for {gate.at_least:g}"
     failed = any(check.verdict == "fail" for check in found.checks)
     doubt = f", {'and' if few else 'but'} checks {'failed' if failed else 'were left out'}" if gate.doubt(found) else ""
-    where = f"{data['name']} ({data['split']}), {found.summary['threat']['name']} {found.curve[-1].eps_text}"
-    return f"{said}{few}{doubt}: {found.summary['model']['name']} on {where}"
+    place = f"{data['name']} ({data['split']}), {found.summary['threat']['name']} {found.curve[-1].eps_text}"
+    return f"{said}{few}{doubt}: {found.summary['model']['name']} on {place}"
 
 
 def _demand(found: Evaluation, gate: Gate) -> list[str]:
@@ -79,7 +79,8 @@ def _paragraph(label: str, text: str) -> list[str]:
     return wrap(text, WIDE, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False)
 
 
-def _where(found: Evaluation) -> Iterator[str]:
+def where(found: Evaluation) -> Iterator[str]:
+    """Where the model is weakest, line by line: pictures that break, those wrong from the start, classes."""
     worst, broken = worst_pictures(found, PICTURES)
     if worst:
         several = len(found.curve) > 1

@@ -18,6 +18,7 @@ from holdfast.evaluate import Evaluation, Finding, Gate, Point
 from holdfast.evaluate.provenance import version
 from holdfast.evaluate.run_folder import TIMING, read_json
 from holdfast.files import write_atomically
+from holdfast.testing.failure import where
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 # What XML 1.0 cannot hold, not even escaped (its production [2]).
@@ -40,10 +41,10 @@ def write_junit(found: Evaluation, path: Path | str, gate: Gate | None = None) -
     """Write an evaluation to `path` as JUnit XML, passed or not, and return the path.
 
     Args: `found` what `evaluate` or `assert_robust` returned; `gate` what was asked of it: then robust accuracy at each
-    radius is a test case that fails when its interval begins below the gate, else it is one that was skipped, with the
-    rate in its message. Every check is a test case of its own, with its evidence and advice. A case fails exactly
-    when the gate is not passed. Cases are not timed one by one: those of one kind share the seconds of their kind
-    equally, where a run folder has them.
+    radius is a test case that fails when its interval begins below the gate, that of the largest with the pictures and
+    classes where the model is weakest; without a gate it is one that was skipped, with the rate in its message. Every
+    check is a test case of its own, with its evidence and advice. With a gate, a case fails exactly when it is not
+    passed. Cases are not timed one by one: those of one kind share its seconds equally, where a run folder has them.
 
     Raises: `RunError` when the file cannot be written. Cost: no model call.
     """
@@ -78,7 +79,8 @@ def _rate(point: Point, found: Evaluation, gate: Gate | None, seconds: float) ->
     if gate.holds(rate):
         return Case("holdfast.robust", name, "passed", text=f"{told}; {required}", seconds=seconds)
     message = f"{rate}: its interval begins at {gate.told(rate.low)}, {required}"
-    return Case("holdfast.robust", name, "failure", message, f"{message}.\n{gate.mend(rate)}", seconds)
+    lines = [f"{message}.", gate.mend(rate), *(where(found) if point is found.curve[-1] else ())]
+    return Case("holdfast.robust", name, "failure", message, "\n".join(lines), seconds)
 
 
 def _check(check: Finding, seconds: float) -> Case:

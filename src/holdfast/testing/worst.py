@@ -56,7 +56,7 @@ def worst_classes(found: Evaluation, most: int) -> list[Mapping[str, Any]]:
 
 
 def _broken(found: Evaluation, at: int, row: int) -> Broken:
-    attacks = [entry["attack"] for entry in found.summary["curve"][at]["by"]]
+    attacks = [*(entry["attack"] for entry in found.summary["curve"][at]["by"]), "none"]  # -1: none claimed it
 
     def value(name: str, *place: int) -> Any:
         column: Tensor = found.records[name]
