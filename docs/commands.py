@@ -18,7 +18,7 @@ was given, what is allowed, how to mend it.
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | failed: data, model, run folder or machine |
+| 1 | failed: data, model, run folder or machine; or `--at-least` is not reached |
 | 2 | wrong usage |
 | 130 | interrupted; what was finished is kept, and `--resume` goes on |
 

@@ -19,6 +19,34 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "the gate looks at the rate instead of its lower end",
+        "evaluate/gate.py",
+        "return rate.low >= self.at_least",
+        "return rate.rate >= self.at_least",
+        "tests/test_testing.py -k 'lower_end_and_not_at_the_rate'",
+    ),
+    Mutant(
+        "a failed check opens the gate when checks were left out",
+        "evaluate/gate.py",
+        "return found.because if failed or (self.checked and not found.believe) else None",
+        "return found.because if self.checked and not found.believe else None",
+        "tests/test_testing.py -k 'failed_check_shuts'",
+    ),
+    Mutant(
+        "the worst pictures are those of the largest radius",
+        "testing/worst.py",
+        "mine.int().argmax(0).tolist()",
+        "(len(mine) - 1 - mine.flip(0).int().argmax(0)).tolist()",
+        "tests/test_testing.py -k 'worst_pictures'",
+    ),
+    Mutant(
+        "names go into XML as they are",
+        "testing/junit.py",
+        "return NOT_XML.sub(",
+        "return re.compile(r'(?!)').sub(",
+        "tests/test_testing.py -k 'strange'",
+    ),
+    Mutant(
         "sign-flipped step",
         "attacks/case.py",
         "alpha=length)",

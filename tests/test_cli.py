@@ -220,6 +220,26 @@ def test_a_gate_for_continuous_integration(trained, tmp_path):
     assert "the numbers are not to be believed" in doubted.stderr
 
 
+def test_junit_xml_is_written_whether_the_gate_is_passed_or_not(trained, tmp_path):
+    line = "evaluate --data digits --limit 60 --eps 0.02,0.1 --attack pgd --set steps=5 --no-checks --no-report --model"
+    path = tmp_path / "results" / "junit.xml"
+    low = plain(line, trained, "--at-least", "0", "--out", tmp_path / "a", "--junit", path)["robust"]["low"]
+    assert "<failure" not in path.read_text()
+    failed = call(line, trained, "--at-least", f"{low + 0.01}", "--out", tmp_path / "b", "--junit", path)
+    assert failed.exit_code == 1
+    assert path.read_text().count("<failure") == 1
+    assert f"junit: {path}" in failed.stdout
+    again = call(
+        line, tmp_path / "nowhere", "--out", tmp_path / "c", "--junit", path
+    )  # what breaks off leaves no old result
+    assert again.exit_code == 1
+    assert "has not finished" in path.read_text()
+    inside = tmp_path / "d" / "junit.xml"
+    written = plain(line, trained, "--out", tmp_path / "d", "--junit", inside)["junit"]
+    assert written == str(inside)
+    assert inside.exists()
+
+
 def test_a_changed_option_is_not_resumed(trained, tmp_path):
     line = f"evaluate --data digits --limit 5 {QUICK} --model"
     done(line, trained, "--eps", "0.1", "--out", tmp_path / "run")

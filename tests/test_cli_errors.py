@@ -106,6 +106,9 @@ BAD = {
     "gate text": (f"{GOOD} --at-least half", 2, "--at-least 'half'; allowed"),
     "gate range": (f"{GOOD} --at-least 45", 2, "--at-least '45'; allowed: a rate from 0 to 1"),
     "gate of a part": (f"{GOOD} --at-least 0.4 --shard 1/2", 2, "--at-least with --shard"),
+    "junit of a part": (f"{GOOD} --junit x.xml --shard 1/2", 2, "--junit with --shard; allowed: with a whole run"),
+    "junit in a folder": (f"{GOOD} --junit {{}}/empty", 1, "is a folder; allowed: a file, such as"),
+    "junit under a file": (f"{GOOD} --junit {{}}/file/junit.xml", 1, "junit.xml': "),
     "unknown split": (f"{GOOD} --split tset", 2, "Did you mean 'test'"),
     "limit": (f"{GOOD} --limit 0", 2, "limit=0; allowed: 1 or more"),
     "no data folder": (

@@ -82,6 +82,15 @@ def command(
             rich_help_panel=flags.RUN,
         ),
     ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            help="Write JUnit XML too: a test case for the rate at each radius and for each check.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
     ] = True,
@@ -105,7 +114,8 @@ def command(
     Writes a run folder with every picture's record and a report. Interrupted, it goes on with --resume.
     """
     from holdfast import threats
-    from holdfast.evaluate import evaluate
+    from holdfast.evaluate import Gate, evaluate
+    from holdfast.testing.junit import write_junit, write_unfinished
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -113,9 +123,7 @@ def command(
     within = threats.build(threat, eps=max(radii), low=low, high=high)
     attacks = common.attacks_of(attack, suite, attack_set, within)
     part, size = given.part(shard), given.batch_size(batch)
-    least, use = given.gate(at_least, part), given.stand_in(stand_in)
-    pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
-    opened = common.model_of(model, weights, model_set, pictures, device)
+    least, xml, use = given.gate(at_least, part), given.junit(junit, part), given.stand_in(stand_in)
     names = (
         model,
         data,
@@ -125,6 +133,10 @@ def command(
         None if part is None else f"part-{part[0]}-of-{part[1]}",
     )
     folder = out or given.run_name(*names)
+    if xml is not None and folder.resolve() not in xml.resolve().parents:  # where a run begins, nothing may lie yet
+        write_unfinished(xml, f"{model} on {data}")
+    pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
+    opened = common.model_of(model, weights, model_set, pictures, device)
     if resume and not (folder / "run.json").exists():
         screen.note(f"note: nothing to resume in {str(folder)!r}; the run begins there")
     with screen.progress() as bar, resumable():
@@ -146,24 +158,12 @@ def command(
             command=["holdfast", *sys.argv[1:]],
             card=common.card_plain(opened),
         )
-    told(screen, found, page=_page(found) if report and part is None else None, part=part)
-    if least is not None:
-        check_gate(found, least, checked=checks)
-
-
-def check_gate(found: "Evaluation", least: float, checked: bool) -> None:
-    """Raise `BelowTheGate` when the interval of robust accuracy begins below `least`, or a check made failed."""
-    from holdfast.errors import BelowTheGate
-
-    rate, last = found.robust, found.curve[-1]
-    if checked and not found.believe:
-        raise BelowTheGate(f"the gate of {least:g} is not passed: the numbers are not to be believed, {found.because}")
-    if rate.low < least:
-        raise BelowTheGate(
-            f"robust accuracy at {found.summary['threat']['name']} {last.eps_text} is {rate.k} of {rate.n}, its "
-            f"interval begins at {rate.low:.4f}; allowed by --at-least: {least:g} or more. "
-            "Harden the model, evaluate more pictures for a narrower interval, or lower the gate."
-        )
+    gate = None if least is None else Gate(least, checked=checks)
+    if xml is not None:
+        write_junit(found, xml, gate)
+    told(screen, found, page=_page(found) if report and part is None else None, part=part, junit=xml)
+    if gate is not None:
+        gate.check(found)
 
 
 def _page(found: "Evaluation") -> Path | None:
@@ -173,13 +173,21 @@ def _page(found: "Evaluation") -> Path | None:
     return None if found.run is None else write([found.run])
 
 
-def told(screen: Screen, found: "Evaluation", *, page: Path | None, part: tuple[int, int] | None = None) -> None:
+def told(
+    screen: Screen,
+    found: "Evaluation",
+    *,
+    page: Path | None,
+    part: tuple[int, int] | None = None,
+    junit: Path | None = None,
+) -> None:
     """Show an evaluation: the verdict first, then the numbers, the doubts and where everything is."""
     plain: dict[str, Any] = {
         **found.to_plain(),
         "eps": list(found.summary["threat"]["eps"]),
         "report": None if page is None else str(page),
         "shard": None if part is None else list(part),
+        "junit": None if junit is None else str(junit),
     }
     shown: list[Any] = [_verdict(found, part), "", rates(found)]
     doubts = [check for check in found.checks if check.verdict in ("fail", "warn")]
@@ -195,6 +203,8 @@ def told(screen: Screen, found: "Evaluation", *, page: Path | None, part: tuple[
         shown.append(f"run: {found.run}")
     if page is not None:
         shown.append(f"report: {page}")
+    if junit is not None:
+        shown.append(f"junit: {junit}")
     if part is not None:
         shown.append(f"next: holdfast merge PART... --out RUN, with the folders of all {part[1]} parts")
     screen.result(plain, *shown)

@@ -73,9 +73,21 @@ def gate(text: str | None, part: tuple[int, int] | None) -> float | None:
     least = number(text, "--at-least")
     if not 0 <= least <= 1:
         raise OptionError(f"--at-least {text!r}; allowed: a rate from 0 to 1, such as 0.45 for 45 %.")
-    if part is not None:
-        raise OptionError("--at-least with --shard; allowed: with a whole run. A part says nothing of the whole.")
+    whole("--at-least", part)
     return least
+
+
+def whole(flag: str, part: tuple[int, int] | None) -> None:
+    """Raise `OptionError` for a flag that judges a run, given for a part of one."""
+    if part is not None:
+        raise OptionError(f"{flag} with --shard; allowed: with a whole run. A part says nothing of the whole.")
+
+
+def junit(path: Path | None, part: tuple[int, int] | None) -> Path | None:
+    """The file for JUnit XML. Raises: `OptionError` unless it is of a whole run."""
+    if path is not None:
+        whole("--junit", part)
+    return path
 
 
 def batch_size(text: str) -> int | Literal["auto"]:

@@ -1,6 +1,7 @@
 """From a model and pictures to a number that can be believed, and a run folder that holds the evidence."""
 
 from holdfast.evaluate.findings import Check, Finding
+from holdfast.evaluate.gate import Gate
 from holdfast.evaluate.load import Opened, open_model
 from holdfast.evaluate.merge import merge
 from holdfast.evaluate.protocol import evaluate
@@ -14,6 +15,7 @@ __all__ = [
     "Check",
     "Evaluation",
     "Finding",
+    "Gate",
     "Meter",
     "Opened",
     "Point",

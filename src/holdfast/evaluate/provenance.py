@@ -22,6 +22,7 @@ PASSING = {
     "-o": 1,
     "--shard": 1,
     "--at-least": 1,
+    "--junit": 1,
     "--resume": 0,
     "--json": 0,
     "--quiet": 0,
@@ -83,7 +84,7 @@ def provenance(model: Model, pictures: Pictures, seed: int, command: Sequence[st
     from holdfast.models import weights_sha256
 
     return {
-        "holdfast": _version(),
+        "holdfast": version(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -146,7 +147,8 @@ def _comparable(run: Run) -> dict[str, Any]:
     return dotted(whole)
 
 
-def _version() -> str:
+def version() -> str:
+    """Of holdfast itself."""
     # By name, since the package's front door imports this room's neighbours above.
     return str(import_module("holdfast").__version__)
 

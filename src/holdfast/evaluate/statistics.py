@@ -1,10 +1,12 @@
 """A rate is two whole numbers, k of n; the interval comes with it."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from holdfast.errors import DataError
 
 CONFIDENCE = 0.95  # of every interval that holdfast states
+MOST = 10_000_000  # pictures that anybody might evaluate
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,28 @@ class Rate:
 
     def __str__(self) -> str:
         return f"{self.k} of {self.n} ({100 * self.rate:.1f} %)"
+
+
+def fewest(n: int, low: float) -> int | None:
+    """The fewest of `n` pictures whose interval begins at `low` or above; None when that of all `n` begins below.
+
+    >>> fewest(100, 0.45), fewest(10, 0.9)
+    (56, None)
+    """
+    k = bisect_left(range(n + 1), low, key=lambda k: Rate(k, n).low)
+    return k if k <= n else None
+
+
+def pictures_to_show(rate: Rate, low: float) -> int | None:
+    """About how many pictures put the lower end of the interval at `low`, when the share of `rate` holds among them.
+
+    None when no number up to ten million does, as where the share is `low` itself or less.
+
+    >>> pictures_to_show(Rate(10, 10), 0.9)
+    36
+    """
+    n = 1 + bisect_left(range(1, MOST + 1), low, key=lambda n: Rate(n * rate.k // rate.n, n).low)
+    return n if n <= MOST else None
 
 
 def excess(more: int, less: int) -> float:

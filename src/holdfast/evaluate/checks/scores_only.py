@@ -1,0 +1,96 @@
+"""Does an attack that sees only scores break what the gradients left standing?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access
+from holdfast.attacks import APGDT, ATTACKS, Square
+from holdfast.evaluate.findings import Finding, Outcome, found
+from holdfast.evaluate.provenance import Run, listed_attacks
+from holdfast.evaluate.sample import Sample
+from holdfast.evaluate.summary import own
+
+ADVICE = (
+    "The gradients are masked: declare steps that hide them (holdfast.models.Defended) so that the attack goes through "
+    "them, average random ones (--suite random), and give Square more queries (--attack square --set queries=5000)."
+)
+STRONGER = "The attack is too weak for this model: evaluate with --suite standard, which goes towards every class."
+
+
+@dataclass(frozen=True)
+class ScoresOnly:
+    """Random search on the scores breaks next to nothing that the attack with gradients did not.
+
+    Gradients say more than scores, so where scores alone get further the gradients mislead. The attack of the sample
+    is followed by Square with `queries` questions on up to `pictures` of those it left. What that breaks is attacked
+    along gradients towards every class in turn: what these miss too, if more than `much` of the pictures that were
+    right and `few` at least, fails, more than `some` warns (AutoAttack: from 0.2 % on). What they find was missed for
+    want of strength, not of gradients: more than `weak` fails, more than `much` warns.
+    Where attacks in a row have a search on scores among them, all pictures' records answer instead.
+    Cost: `queries` forward passes a picture that stands; none where it is read from the records.
+    Source: the flag of AutoAttack (Croce & Hein 2020, arXiv:2003.01690); Carlini et al. 2019, arXiv:1902.06705.
+    """
+
+    queries: int = 500
+    pictures: int = 64
+    much: float = 0.02
+    some: float = 0.002
+    weak: float = 0.1
+    few: int = 3
+    name: ClassVar[str] = "scores-only"
+    title: ClassVar[str] = "An attack that sees only scores does not beat the gradients"
+
+    def look(self, sample: Sample) -> Finding | None:
+        """From Square on what the attack of the sample left standing."""
+        if len(sample.row) > 1 and by_scores([attack.name for attack in sample.row]):
+            return None
+        if not sample.uses_gradients:
+            return found(self, "skipped", "the attack uses no gradient")
+        if sample.threat.name == "l0":
+            return found(self, "skipped", "there is no search on scores in l0")
+        standing = sample.standing(self.pictures)
+        n = int(standing.sum())
+        if not n:
+            return found(self, "pass", "the attack left no picture of the sample standing")
+        square, towards_each = Square(queries=self.queries, ahead=16), APGDT(steps=50)
+        searched = sample.search([square], sample.model, sample.threat, standing)
+        alone = standing.clone()
+        alone[standing] = searched.success
+        hit, right = int(alone.sum()), int(sample.right.sum())
+        told = f"of {n} pictures that the attack left standing, Square breaks {hit} in {self.queries} queries"
+        if not hit:
+            return found(self, "pass", told)
+        missed = hit - int(sample.search([towards_each], sample.model, sample.threat, alone).success.sum())
+        told += f", of which Auto-PGD towards each class misses {missed}"
+        if missed <= self.some * right and hit > self.much * right:
+            return found(self, "fail" if hit > self.weak * right else "warn", told, STRONGER)
+        return self._judge(missed, right, told)
+
+    def read(self, run: Run, records: dict[str, Tensor]) -> Finding | None:
+        """From what is on record of all pictures, if attacks of both kinds ran in a row."""
+        listed = [str(attack["name"]) for attack in listed_attacks(run)]
+        numbers = by_scores(listed)
+        if not numbers or len(numbers) == len(listed):
+            return None
+        mine, by = own(records)[-1], records["attack"][-1]
+        alone = int((mine & torch.isin(by, torch.tensor(numbers))).sum())
+        right = int((records["prediction"] == records["label"]).sum())
+        left = right - int((mine & (by >= 0)).sum()) + alone
+        names = " and ".join(listed[number] for number in numbers)
+        return self._judge(alone, right, f"of {left} pictures that gradients left standing, {names} broke {alone}")
+
+    def _judge(self, broken: int, right: int, told: str) -> Finding:
+        verdict: Outcome = "pass"
+        if broken > self.some * right:
+            verdict = "fail" if broken >= self.few and broken > self.much * right else "warn"
+        return found(self, verdict, told, ADVICE)
+
+
+def by_scores(names: Sequence[str]) -> list[int]:
+    """The places of attacks that use no gradient; an attack that is not ours counts as one that does."""
+    known = [(number, ATTACKS.get(name)) for number, name in enumerate(names)]
+    return [number for number, kind in known if kind is not None and kind.access < Access.GRADIENT]
