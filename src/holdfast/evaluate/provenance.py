@@ -71,11 +71,15 @@ def describe_attack(attacks: Sequence[Any]) -> dict[str, Any]:
     }
 
 
+def listed_attacks(run: Run) -> list[dict[str, Any]]:
+    """The attacks of a run in their order, each with its `name`."""
+    attack = run["options"]["attack"]
+    return list(attack["options"]) if isinstance(attack["options"], list) else [attack]
+
+
 def attack_names(run: Run) -> list[str]:
     """The attacks of a run in their order, told apart by a number where two have one name."""
-    attack = run["options"]["attack"]
-    listed = attack["options"] if isinstance(attack["options"], list) else [attack]
-    names = [str(entry["name"]) for entry in listed]
+    names = [str(entry["name"]) for entry in listed_attacks(run)]
     return [f"{n} ({names[: i + 1].count(n)})" if names.count(n) > 1 else n for i, n in enumerate(names)]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, run
+from holdfast.attacks import Attack, AttackResult, Trace, run
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import extent, norm_of, whole_box
 from holdfast.evaluate.verify import Verdict, verify
@@ -32,6 +32,8 @@ class Trial:
 
     verdict: Verdict
     queries: Tensor  # (n,) int64, points the attack asked about each picture
+    claimed: Tensor  # (n,) bool, successes as the attack has them
+    trace: Trace | None  # what every lane saw
 
     @property
     def broken(self) -> Tensor:
@@ -63,6 +65,7 @@ class Sample:
         first = slice(0, SIZE)
         there = home(model, pictures.images)
         self.model, self.attacks, self.threats = model, (leading(attacks),), tuple(threats)
+        self.row = tuple(attacks)
         self.in_a_row = len(attacks)
         self.seed, self.batch = seed, batch
         self.x, self.y = pictures.x(first, dtype).to(there), pictures.labels[first].to(there)
@@ -98,6 +101,11 @@ class Sample:
         with borrow(self.model) as lent, torch.no_grad():
             logits: Tensor = lent(x.clone())  # a copy, for a model that works in place
         return logits
+
+    def standing(self, most: int | None = None) -> Tensor:
+        """(n,) bool: right before the attack and not broken by it, the first `most` of them."""
+        held = self.right & ~self.attacked(float(self.threat.eps)).broken
+        return held if most is None else held & (held.cumsum(0) <= most)
 
     @property
     def logits(self) -> Tensor:
@@ -138,7 +146,8 @@ class Sample:
         return self._trials[key]
 
     def _attack(self, attacks: tuple[Attack, ...], threat: Threat) -> Trial:
-        found = run(attacks, self.model, self.x, self.y, threat, seed=self.seed, batch=self.batch, picture=self.place)
+        everything = torch.ones_like(self.y, dtype=torch.bool)
+        found = self.search(attacks, self.model, threat, everything, trace=True)
         verdict = verify(
             self.model,
             self.x,
@@ -151,9 +160,34 @@ class Sample:
             batch=self.batch,
             refuse_nothing=False,
         )
-        self.forward += int(found.forward.sum()) + verdict.passes
+        self.forward += verdict.passes
+        return Trial(verdict, found.queries, found.success, found.trace)
+
+    def search(
+        self,
+        attacks: Sequence[Attack],
+        model: Model,
+        threat: Threat,
+        these: Tensor,
+        y: Tensor | None = None,
+        *,
+        trace: bool = False,
+    ) -> AttackResult:
+        """Attack another model, or some of the pictures, these (n,) bool, with labels `y` (m,) where not their own."""
+        found = run(
+            attacks,
+            model,
+            self.x[these],
+            self.y[these] if y is None else y,
+            threat,
+            seed=self.seed,
+            batch=self.batch,
+            picture=self.place[these.to(self.place.device)],
+            trace=trace,
+        )
+        self.forward += int(found.forward.sum())
         self.backward += int(found.backward.sum())
-        return Trial(verdict, found.queries)
+        return found
 
 
 def leading(attacks: Sequence[Attack]) -> Attack:
