@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, AttackResult, run
+from holdfast.attacks import Attack, AttackResult, External, run_in_a_row
 from holdfast.attacks.engine import Progress
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import norm_of
@@ -24,7 +24,7 @@ class Job:
 
     model: Model
     pictures: Pictures
-    attacks: tuple[Attack, ...]
+    attacks: tuple[Attack | External, ...]
     threats: tuple[Threat, ...]  # ascending eps
     seed: int
     batch: int
@@ -34,7 +34,8 @@ class Job:
     def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
         """The records (`holdfast.evaluate.shards.Shard`) of these pictures; `tell` hears which share of it is done.
 
-        Raises: `AttackDidNothing` as `verify`; `ModelError` and `DataError` as the engine.
+        Raises: `AttackDidNothing` as `verify`; `ModelError` and `DataError` as the engine; `AttackError` as
+        `run_external`.
         """
         there = home(self.model, self.pictures.images)
         x, y = self.pictures.x(rows, self.dtype).to(there), self.pictures.labels[rows].to(there)
@@ -72,7 +73,7 @@ class Job:
         self, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress
     ) -> tuple[AttackResult, Verdict, Meter]:
         with Meter(self.model) as meter:
-            found = run(
+            found = run_in_a_row(
                 self.attacks,
                 self.model,
                 x,
@@ -95,6 +96,7 @@ class Job:
             batch=self.batch,
             needs_gradient=any(attack.access >= Access.GRADIENT for attack in self.attacks),
             backward=meter.backward if meter.counts else None,
+            refuse_nothing=not any(isinstance(attack, External) and attack.restores for attack in self.attacks),
         )
         return found, verdict, meter
 

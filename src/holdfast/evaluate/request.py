@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from holdfast.access.borrow import Model
-from holdfast.attacks import Attack
+from holdfast.attacks import Attack, External
 from holdfast.attacks.attack import restarts
+from holdfast.attacks.external import check_norm
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.evaluate import batch as batches
@@ -26,7 +27,7 @@ class Request:
 
     model: Model
     pictures: Pictures
-    attacks: tuple[Attack, ...]
+    attacks: tuple[Attack | External, ...]
     threats: tuple[Threat, ...]  # ascending eps
     seed: int
     batch: int | Literal["auto"]
@@ -49,6 +50,8 @@ class Request:
             )
         if self.part is not None:
             self._check_part(*self.part)
+        for attack in self.attacks:
+            check_norm(attack, self.threats[0])
         object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
 
     @property
@@ -98,7 +101,8 @@ class Request:
             return int(recorded["choices"]["batch"])
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return batches.DEFAULT
-        passes = len(self.threats) * sum(attack.rounds * restarts(attack) for attack in self.attacks)
+        own = [attack for attack in self.attacks if isinstance(attack, Attack)]  # how long another asks, nobody knows
+        passes = len(self.threats) * sum(attack.rounds * restarts(attack) for attack in own)
         model = edges.takes_float32(self.model)
         return batches.choose(model, self.pictures, passes, edges.picture_type(self.model))
 
@@ -112,16 +116,16 @@ class Request:
             )
 
 
-def chosen(attack: Attack | Sequence[Attack] | None) -> tuple[Attack, ...]:
+def chosen(attack: Attack | External | Sequence[Attack | External] | None) -> tuple[Attack | External, ...]:
     """The attacks meant: those given, or the suite "quick"."""
     if attack is None:
         return SUITES["quick"].attacks
     attacks: tuple[Any, ...] = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     for one in attacks if not isinstance(attack, str) else (attack,):
-        if isinstance(one, type) or not isinstance(one, Attack):
+        if isinstance(one, type) or not isinstance(one, Attack | External):
             raise OptionError(
                 f"evaluate: attack={one!r}; allowed: an attack, such as holdfast.PGD(steps=40), or several in a list. "
-                "holdfast.attacks.build(name) makes one by its name."
+                "holdfast.attacks.build(name) makes one by its name, holdfast.bridges.function(call) one of a callable."
             )
     if not attacks:
         raise OptionError("evaluate: attack=[]; allowed: at least one attack. Leave it out for the suite 'quick'.")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, run
+from holdfast.attacks import Attack, External, run_in_a_row
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import extent, norm_of, whole_box
 from holdfast.evaluate.verify import Verdict, verify
@@ -53,7 +53,7 @@ class Sample:
         self,
         model: Model,
         pictures: Pictures,
-        attacks: Sequence[Attack],
+        attacks: Sequence[Attack | External],
         threats: Sequence[Threat],
         *,
         seed: int = 0,
@@ -86,6 +86,11 @@ class Sample:
     def uses_gradients(self) -> bool:
         """Whether any of the attacks lives on gradients."""
         return any(attack.access >= Access.GRADIENT for attack in self.attacks)
+
+    @property
+    def one_radius(self) -> bool:
+        """Whether the attacks come from elsewhere with a radius of their own, and can be tried at no other."""
+        return any(isinstance(attack, External) and not attack.any_radius for attack in self.attacks)
 
     @property
     def whole_box(self) -> float:
@@ -129,7 +134,7 @@ class Sample:
         """(n,) bool: classified as labelled before any attack."""
         return self.logits.argmax(1) == self.y
 
-    def attacked(self, eps: float, attacks: Sequence[Attack] | None = None) -> Trial:
+    def attacked(self, eps: float, attacks: Sequence[Attack | External] | None = None) -> Trial:
         """Attack the sample at radius `eps`, with the attacks under evaluation if no others are given; once."""
         chosen = self.attacks if attacks is None else tuple(attacks)
         key = (repr(chosen), eps)
@@ -137,8 +142,18 @@ class Sample:
             self._trials[key] = self._attack(chosen, self.threat.with_eps(eps))
         return self._trials[key]
 
-    def _attack(self, attacks: tuple[Attack, ...], threat: Threat) -> Trial:
-        found = run(attacks, self.model, self.x, self.y, threat, seed=self.seed, batch=self.batch, picture=self.place)
+    def _attack(self, attacks: tuple[Attack | External, ...], threat: Threat) -> Trial:
+        found = run_in_a_row(
+            attacks,
+            self.model,
+            self.x,
+            self.y,
+            threat,
+            seed=self.seed,
+            batch=self.batch,
+            picture=self.place,
+            refuse_nothing=False,
+        )
         verdict = verify(
             self.model,
             self.x,
@@ -156,9 +171,10 @@ class Sample:
         return Trial(verdict, found.queries)
 
 
-def leading(attacks: Sequence[Attack]) -> Attack:
-    """The first attack that uses gradients, or the first of all."""
-    return next((attack for attack in attacks if attack.access >= Access.GRADIENT), attacks[0])
+def leading(attacks: Sequence[Attack | External]) -> Attack | External:
+    """The first attack that uses gradients, or the first of all; ours before any from elsewhere, which say less."""
+    own = [attack for attack in attacks if isinstance(attack, Attack)] or attacks
+    return next((attack for attack in own if attack.access >= Access.GRADIENT), own[0])
 
 
 def heeds_mode(module: nn.Module) -> bool:
