@@ -414,6 +414,9 @@ def test_by_name_from_a_file(tmp_path, pictures):
     assert torch.equal(attack.call(honest("cnn"), *whole(pictures), THREAT), (pictures.x() + 0.05).clamp(0, 1))
     with pytest.raises(ModelError, match="has no function 'stop'; it has step"):
         bridges.build(f"{file}:stop")
+    assert bridges.build(f"{file}:step", {"access": "labels"}).access is Access.LABELS
+    with pytest.raises(OptionError, match="unknown access 'label'"):
+        bridges.build(f"{file}:step", {"access": "label"})
     with pytest.raises(OptionError, match="Leave --set out"):
         bridges.build(f"{file}:step", {"steps": "3"})
 

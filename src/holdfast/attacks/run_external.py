@@ -140,5 +140,6 @@ def _refuse_nothing(attack: External, x: Tensor, threat: Threat, found: AttackRe
     if attack.access >= Access.GRADIENT and standing and int(found.backward.sum()) == 0:
         raise AttackDidNothing(
             f"{attack.name} left {standing} pictures standing without one backward pass; allowed: at least one, as it "
-            "lives on gradients. If it does not, say so: access=Access.SCORES or Access.LABELS."
+            "lives on gradients. If it does not, say so: access=Access.SCORES or Access.LABELS "
+            "(--set access=scores)."
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, cast, get_args
 
+from holdfast.access import Access
 from holdfast.attacks import External
 from holdfast.bridges.art import art
 from holdfast.bridges.autoattack import Version, autoattack
@@ -30,14 +31,16 @@ def build(text: str, options: Mapping[str, str] | None = None) -> External:
 
     Names: `foolbox:CLASS`, `torchattacks:CLASS`, `art:CLASS`, `pyautoattack:VERSION`, `path/to/file.py:FUNCTION`.
     Options are those of the class; a number, fraction, "true", "false" or "none" is read as such, all else is text.
+    `access`, one of "labels", "scores" and "gradient", may go with any but pyautoattack.
     Raises: `OptionError` for an unknown name or option and for a library that is not installed; `ModelError` for a
     file that cannot be used.
     """
     given = {name: value_of(value) for name, value in (options or {}).items()}
+    name, _, kind = text.partition(":")
+    access = Access.GRADIENT if name == "pyautoattack" else _access(given.pop("access", "gradient"))
     if is_user_model(text):
         _no_options(text, given)
-        return function(load_function(text))
-    name, _, kind = text.partition(":")
+        return function(load_function(text), access=access)
     if name == "pyautoattack":
         _no_options(text, given)
         versions = [version for version in get_args(Version) if version != "custom"]
@@ -49,8 +52,9 @@ def build(text: str, options: Mapping[str, str] | None = None) -> External:
     maker = _attack_class(name, kind)
     if name == "foolbox":
         check_options(maker, given)
-        return foolbox(_instance(maker, given), name=text)
-    return torchattacks(maker, given) if name == "torchattacks" else art(maker, given)
+        return foolbox(_instance(maker, given), name=text, access=access)
+    bridge = torchattacks if name == "torchattacks" else art
+    return bridge(maker, given, access=access)
 
 
 def value_of(text: str) -> object:
@@ -66,6 +70,13 @@ def value_of(text: str) -> object:
         return float(Fraction(text)) if "/" in text else ast.literal_eval(text)
     except (ValueError, SyntaxError, ZeroDivisionError):
         return text
+
+
+def _access(level: object) -> Access:
+    levels = {access.name.lower(): access for access in (Access.LABELS, Access.SCORES, Access.GRADIENT)}
+    if level not in levels:
+        raise unknown("access", str(level), levels)
+    return levels[str(level)]
 
 
 def _attack_class(name: str, kind: str) -> Callable[..., Any]:
