@@ -1,5 +1,6 @@
 """What all tests share: markers that skip with a reason, a browser, real data, and a watch on global state."""
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def pytest_runtest_setup(item):
         pytest.skip("needs a CUDA device")
     if item.get_closest_marker("browser") and chromium() is None:
         pytest.skip("needs Chromium: install it, or put it on the PATH")
+    if item.get_closest_marker("bridges") and importlib.util.find_spec("foolbox") is None:
+        pytest.skip("needs Foolbox: pip install foolbox")
     if item.get_closest_marker("data") and data_folder() is None:
         pytest.skip("needs real data: HOLDFAST_DATA=folder with mnist/, fashion-mnist/, cifar-10-batches-bin/")
 

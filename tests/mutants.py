@@ -662,4 +662,36 @@ MUTANTS = [
         "if self.faster is not None and len(doubtful) < 0:",
         "tests/test_stand_in.py -k 'only_the_stand_in_sees'",
     ),
+    Mutant(
+        "a later attack covers what an earlier one did outside the threat",
+        "attacks/in_a_row.py",
+        "taken = part.success | invalid | unmoved",
+        "taken = torch.ones_like(invalid)",
+        "tests/test_bridges.py -k 'stays_in_sight'",
+    ),
+    Mutant(
+        "points outside count for an attack from elsewhere",
+        "attacks/run_external.py",
+        "success = reached & within(threat, size, x.dtype) & inside_box(threat, x_adv)",
+        "success = reached",
+        "tests/test_bridges.py -k 'not_allowed_are_no_success'",
+    ),
+    Mutant(
+        "an attack from elsewhere sets the model's mode",
+        "attacks/lent.py",
+        """        return self
+
+    def forward""",
+        """        return super().train(mode)
+
+    def forward""",
+        "tests/test_bridges.py -k 'come_back_as_they_were'",
+    ),
+    Mutant(
+        "random numbers of an attack from elsewhere run on",
+        "attacks/lent.py",
+        "        np.random.seed(mixed)\n",
+        "",
+        "tests/test_bridges.py -k 'leave_no_trace'",
+    ),
 ]

@@ -298,10 +298,11 @@ def test_a_model_that_cannot_take_another_layout_keeps_its_own(digits):
     class Viewing(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.conv, self.linear = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(256, 10)
+            self.first, self.conv = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+            self.linear = nn.Linear(256, 10)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.linear(self.conv(x).view(len(x), -1))
+            return self.linear(self.conv(self.first(x)).view(len(x), -1))
 
     found = speed.choose(Viewing(), digits, 10**6, torch.float32, "on")
     assert found is not None

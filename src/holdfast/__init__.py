@@ -12,7 +12,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast import access, attacks, data, draws, errors, evaluate, losses, models, report, testing, threats, train
+    from holdfast import (
+        access,
+        attacks,
+        bridges,
+        data,
+        draws,
+        errors,
+        evaluate,
+        losses,
+        models,
+        report,
+        testing,
+        threats,
+        train,
+    )
     from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise
     from holdfast.threats import L0, L1, L2, Linf
 
@@ -30,6 +44,7 @@ __all__ = [
     "Noise",
     "access",
     "attacks",
+    "bridges",
     "data",
     "draws",
     "errors",

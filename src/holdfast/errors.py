@@ -36,6 +36,10 @@ class BudgetError(HoldfastError):
     """More passes or queries were asked for than the budget allows."""
 
 
+class AttackError(HoldfastError):
+    """An attack from elsewhere failed, or returned what cannot be pictures."""
+
+
 class AttackDidNothing(HoldfastError):
     """An attack returned every picture unchanged, or never took the gradient it lives on."""
 

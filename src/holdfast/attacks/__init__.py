@@ -8,14 +8,17 @@ from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.case import Case
 from holdfast.attacks.engine import run
+from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
 from holdfast.attacks.ifgsm import IFGSM
+from holdfast.attacks.in_a_row import run_in_a_row
 from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.noise import Noise
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.result import AttackResult, Trace
+from holdfast.attacks.run_external import run_external
 from holdfast.attacks.square import Square
 from holdfast.errors import unknown
 from holdfast.options import parse
@@ -34,11 +37,14 @@ __all__ = [
     "Attack",
     "AttackResult",
     "Case",
+    "External",
     "Noise",
     "Square",
     "Trace",
     "build",
     "run",
+    "run_external",
+    "run_in_a_row",
 ]
 
 ATTACKS: dict[str, type[Attack]] = {

@@ -1,14 +1,18 @@
 """What is checked once, where pictures enter."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from holdfast.attacks.attack import Attack
+from holdfast.attacks.external import External
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import Goal
 from holdfast.threats import Threat
+
+Kind = TypeVar("Kind", bound=Attack | External)
 
 
 def check_pictures(x: Tensor, y: Tensor, threat: Threat, batch: int) -> None:
@@ -78,7 +82,7 @@ def check_target(target: Tensor | None, x: Tensor, device: torch.device) -> Tens
     return target.to(device)
 
 
-def check_attacks(attack: Attack | Sequence[Attack]) -> list[Attack]:
+def check_attacks(attack: Kind | Sequence[Kind]) -> list[Kind]:
     """The attacks as a list, if there is any."""
     attacks = list(attack) if isinstance(attack, Sequence) else [attack]
     if not attacks:

@@ -1,11 +1,13 @@
 """`holdfast attack`: adversarial pictures to look at and to compute with."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from holdfast.cli import common, flags, given
 from holdfast.cli.screen import Bar, Screen, table
+from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +38,12 @@ def command(
     high: flags.High = 1.0,
     attack: Annotated[
         str,
-        typer.Option("--attack", metavar="NAME", help="See `holdfast list attacks`.", rich_help_panel=flags.ATTACK),
+        typer.Option(
+            "--attack",
+            metavar="NAME",
+            help="See `holdfast list attacks`; or one from elsewhere, as foolbox:LinfPGD or FILE.py:FUNCTION.",
+            rich_help_panel=flags.ATTACK,
+        ),
     ] = "pgd",
     attack_set: flags.Set = None,
     target: Annotated[
@@ -105,22 +112,19 @@ def _attacked(
     from holdfast.evaluate import Meter, verify
     from holdfast.evaluate.edges import norm_of
 
-    model, attack = opened.model, attacks.build(name, options)
+    model, attack = opened.model, common.attack_of(name, options)
+    if isinstance(attack, attacks.External) and goal is not None:
+        raise OptionError(f"--target with --attack {name}; allowed: with an attack of our own. Leave one out.")
     here = home(model, pictures.images)
     x, y = pictures.x().to(here), pictures.labels.to(here)
     target: Tensor | None = None if goal is None else torch.full_like(y, goal)
+    at = pictures.place
     with Meter(model) as meter:
-        found = attacks.run(
-            attack,
-            model,
-            x,
-            y,
-            threat,
-            seed=seed,
-            target=target,
-            picture=pictures.place,
-            progress=lambda done, total: bar.update(done, total, "attacking"),
-        )
+        if isinstance(attack, attacks.External):
+            found = attacks.run_external(attack, model, x, y, threat, seed=seed, picture=at)
+        else:
+            tell = partial(bar.update, text="attacking")
+            found = attacks.run(attack, model, x, y, threat, seed=seed, target=target, picture=at, progress=tell)
     verdict = verify(
         model,
         x,

@@ -11,7 +11,7 @@ from holdfast.errors import OptionError, unknown
 if TYPE_CHECKING:
     import torch
 
-    from holdfast.attacks import Attack
+    from holdfast.attacks import Attack, External
     from holdfast.data import Pictures
     from holdfast.models import Opened
     from holdfast.threats import Threat
@@ -90,9 +90,8 @@ def model_of(
 
 def attacks_of(
     attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "Threat"
-) -> "tuple[Attack, ...]":
+) -> "tuple[Attack | External, ...]":
     """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named."""
-    from holdfast import attacks
     from holdfast.evaluate import suite as suite_of
 
     chosen = given.pairs(options, "--set")
@@ -104,7 +103,14 @@ def attacks_of(
         return suite_of(suite or "quick").within(threat)
     if suite is not None:
         raise OptionError(f"--attack {attack} and --suite {suite}; allowed: one of the two. Leave one out.")
-    return (attacks.build(attack, chosen),)
+    return (attack_of(attack, chosen),)
+
+
+def attack_of(name: str, options: Mapping[str, str]) -> "Attack | External":
+    """An attack of ours by its name, or one from elsewhere as `foolbox:LinfPGD` or `FILE.py:FUNCTION`."""
+    from holdfast import attacks, bridges
+
+    return bridges.build(name, options) if bridges.is_bridge(name) else attacks.build(name, options)
 
 
 def class_of(text: str | None, pictures: "Pictures") -> int | None:

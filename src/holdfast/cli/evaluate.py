@@ -50,7 +50,7 @@ def command(
         typer.Option(
             "--attack",
             metavar="NAME",
-            help="One attack instead; see `holdfast list attacks`.",
+            help="One attack instead; see `holdfast list attacks`. From elsewhere: foolbox:LinfPGD, FILE.py:FUNCTION.",
             rich_help_panel=flags.ATTACK,
         ),
     ] = None,

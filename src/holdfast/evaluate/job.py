@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, AttackResult, run
+from holdfast.attacks import Attack, AttackResult, External, run_in_a_row
 from holdfast.attacks.engine import Progress
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
@@ -25,7 +25,7 @@ class Job:
 
     model: Model
     pictures: Pictures
-    attacks: tuple[Attack, ...]
+    attacks: tuple[Attack | External, ...]
     threats: tuple[Threat, ...]  # ascending eps
     seed: int
     batch: int
@@ -36,7 +36,8 @@ class Job:
     def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
         """The records (`holdfast.evaluate.shards.Shard`) of these pictures; `tell` hears which share of it is done.
 
-        Raises: `AttackDidNothing` as `verify`; `ModelError` and `DataError` as the engine.
+        Raises: `AttackDidNothing` as `verify`; `ModelError` and `DataError` as the engine; `AttackError` as
+        `run_external`.
         """
         there = home(self.model, self.pictures.images)
         x, y = self.pictures.x(rows, self.dtype).to(there), self.pictures.labels[rows].to(there)
@@ -91,14 +92,15 @@ class Job:
             counted = (counted[0] + more[0], counted[1] + more[1])
             verdict = self._verify(x, y, found.x_adv, threat)
         by_gradient = any(attack.access >= Access.GRADIENT for attack in self.attacks)
-        refuse_idle(verdict, float(threat.eps), by_gradient, None if counted[1] < 0 else counted[1])
+        if not any(isinstance(attack, External) and attack.restores for attack in self.attacks):
+            refuse_idle(verdict, float(threat.eps), by_gradient, None if counted[1] < 0 else counted[1])
         return found, verdict, counted
 
     def _run(
         self, model: Model, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress | None
     ) -> tuple[AttackResult, tuple[int, int]]:
         with Meter(model) as meter:
-            found = run(
+            found = run_in_a_row(
                 self.attacks,
                 model,
                 x,

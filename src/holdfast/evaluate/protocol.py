@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from holdfast.access.borrow import Model
-from holdfast.attacks import Attack
+from holdfast.attacks import Attack, External
 from holdfast.data import Pictures
 from holdfast.evaluate import checks as all_checks
 from holdfast.evaluate import edges
@@ -36,7 +36,7 @@ def evaluate(
     model: Model,
     pictures: Pictures,
     threat: Threat,
-    attack: Attack | Sequence[Attack] | None = None,
+    attack: Attack | External | Sequence[Attack | External] | None = None,
     *,
     eps: float | Sequence[float] | None = None,
     seed: int = 0,
@@ -55,14 +55,15 @@ def evaluate(
     """Measure how accurate a model is under attack, have it verified, and say whether to believe it.
 
     Args: `model` pictures (N, C, H, W) in the threat's box to logits (N, K); `threat` norm, box and, unless `eps`
-    names one or several, the radius; `attack` one, or several from cheap to costly, default the suite "quick";
-    `seed` of all noise; `batch` pictures a call of the model, "auto" measures (a part of a sharded run does not, so
-    that all parts agree); `shard_size` pictures a shard, the unit that is written and repeated, default 1000, fewer for
-    large pictures; `out` the run folder, None keeps everything in memory; `resume` goes on with the run in `out`, or
-    begins it; `shard` (i, n), i from 1, attacks every n-th shard only, for `merge`; `checks` False leaves out those
-    that ask the model; `stand_in` whether a faster equal of the model is attacked in its place: "auto" where measuring
-    pays and shows that it wins, "on" wherever one agrees with the model, "off" never; what is found is verified on the
-    model itself all the same; `name`, `card` and `command` (its words) go on record.
+    names one or several, the radius; `attack` one, or several from cheap to costly, default the suite "quick", other
+    libraries' come by `holdfast.bridges`; `seed` of all noise; `batch` pictures a call of the model, "auto" measures (a
+    part of a sharded run does not, so that all parts agree); `shard_size` pictures a shard, the unit that is written
+    and repeated, default 1000, fewer for large pictures; `out` the run folder, None keeps everything in memory;
+    `resume` goes on with the run in `out`, or begins it; `shard` (i, n), i from 1, attacks every n-th shard only, for
+    `merge`; `checks` False leaves out those that ask the model; `stand_in` whether a faster equal of the model is
+    attacked in its place: "auto" where measuring pays and shows that it wins, "on" wherever one agrees with the model,
+    "off" never; what is found is verified on the model itself all the same; `name`, `card` and `command` (its words)
+    go on record.
 
     Every radius is attacked on its own; a picture broken at a smaller one counts as broken at a larger one as well.
     Memory does not grow with the number of pictures but for a few hundred bytes of records each. A run that was
@@ -71,7 +72,8 @@ def evaluate(
     choose otherwise the next time (parts of a run take 256 and no stand-in).
 
     Raises: `OptionError`, `DataError`, `ModelError` for bad input; `RunError` for a folder that cannot be used, is in
-    use, or was begun with other options; `AttackDidNothing` when the attack changed no picture.
+    use, or was begun with other options; `AttackDidNothing` when the attack changed no picture; `AttackError` when
+    one from elsewhere fails.
     Cost: the attack's passes at each radius, three forward passes a picture and radius to verify, and the checks.
     """
     edges.check_pictures(pictures, threat)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from holdfast.access.borrow import Model, home
+from holdfast.attacks import External
 from holdfast.data import Pictures
 from holdfast.files import dotted
 from holdfast.options import to_plain
@@ -63,7 +64,7 @@ def describe_data(pictures: Pictures) -> dict[str, Any]:
 def describe_attack(attacks: Sequence[Any]) -> dict[str, Any]:
     """One attack: its name and options. Several in a row: their names joined, name and options of each in a list."""
     names = [attack.name for attack in attacks]
-    options = [to_plain(attack) for attack in attacks]
+    options = [attack.described() if isinstance(attack, External) else to_plain(attack) for attack in attacks]
     return {
         "name": "+".join(names),
         "options": options[0] if len(options) == 1 else [{"name": n, **o} for n, o in zip(names, options, strict=True)],

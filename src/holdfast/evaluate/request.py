@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from holdfast.access.borrow import Model
-from holdfast.attacks import Attack
+from holdfast.attacks import Attack, External
 from holdfast.attacks.attack import restarts
+from holdfast.attacks.external import check_norm
 from holdfast.data import Pictures
 from holdfast.errors import OptionError, unknown
 from holdfast.evaluate import batch as batches
@@ -27,7 +28,7 @@ class Request:
 
     model: Model
     pictures: Pictures
-    attacks: tuple[Attack, ...]
+    attacks: tuple[Attack | External, ...]
     threats: tuple[Threat, ...]  # ascending eps
     seed: int
     batch: int | Literal["auto"]
@@ -53,6 +54,8 @@ class Request:
             raise unknown("use of a stand-in", str(self.stand_in), get_args(Use))
         if self.part is not None:
             self._check_part(*self.part)
+        for attack in self.attacks:
+            check_norm(attack, self.threats[0])
         object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
 
     @property
@@ -100,12 +103,13 @@ class Request:
     @property
     def _passes(self) -> int:
         """How many passes of each kind a picture may need in all."""
-        return len(self.threats) * sum(attack.rounds * restarts(attack) for attack in self.attacks)
+        own = [attack for attack in self.attacks if isinstance(attack, Attack)]  # how long another asks, nobody knows
+        return len(self.threats) * sum(attack.rounds * restarts(attack) for attack in own)
 
     def _stand_in(self, recorded: Run | None) -> dict[str, Any] | None:
         """The plan of a stand-in, as run.json has it; None for none."""
-        if self.stand_in == "off":
-            return None
+        if self.stand_in == "off" or any(isinstance(attack, External) for attack in self.attacks):
+            return None  # what an attack from elsewhere asks of a model, nobody knows
         if recorded is not None:
             return recorded["choices"].get("stand_in")  # type: ignore[no-any-return]  # JSON
         if self.part is not None:  # parts that measure might not agree, and could not be merged
@@ -134,16 +138,16 @@ class Request:
             )
 
 
-def chosen(attack: Attack | Sequence[Attack] | None) -> tuple[Attack, ...]:
+def chosen(attack: Attack | External | Sequence[Attack | External] | None) -> tuple[Attack | External, ...]:
     """The attacks meant: those given, or the suite "quick"."""
     if attack is None:
         return SUITES["quick"].attacks
     attacks: tuple[Any, ...] = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     for one in attacks if not isinstance(attack, str) else (attack,):
-        if isinstance(one, type) or not isinstance(one, Attack):
+        if isinstance(one, type) or not isinstance(one, Attack | External):
             raise OptionError(
                 f"evaluate: attack={one!r}; allowed: an attack, such as holdfast.PGD(steps=40), or several in a list. "
-                "holdfast.attacks.build(name) makes one by its name."
+                "holdfast.attacks.build(name) makes one by its name, holdfast.bridges.function(call) one of a callable."
             )
     if not attacks:
         raise OptionError("evaluate: attack=[]; allowed: at least one attack. Leave it out for the suite 'quick'.")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, AttackResult, Trace, run
+from holdfast.attacks import Aim, Attack, AttackResult, External, Trace, run, run_in_a_row
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import extent, norm_of, whole_box
 from holdfast.evaluate.verify import Verdict, verify
@@ -55,7 +55,7 @@ class Sample:
         self,
         model: Model,
         pictures: Pictures,
-        attacks: Sequence[Attack],
+        attacks: Sequence[Attack | External],
         threats: Sequence[Threat],
         *,
         seed: int = 0,
@@ -89,6 +89,11 @@ class Sample:
     def uses_gradients(self) -> bool:
         """Whether any of the attacks lives on gradients."""
         return any(attack.access >= Access.GRADIENT for attack in self.attacks)
+
+    @property
+    def one_radius(self) -> bool:
+        """Whether the attacks come from elsewhere with a radius of their own, and can be tried at no other."""
+        return any(isinstance(attack, External) and not attack.any_radius for attack in self.attacks)
 
     @property
     def whole_box(self) -> float:
@@ -137,7 +142,7 @@ class Sample:
         """(n,) bool: classified as labelled before any attack."""
         return self.logits.argmax(1) == self.y
 
-    def attacked(self, eps: float, attacks: Sequence[Attack] | None = None) -> Trial:
+    def attacked(self, eps: float, attacks: Sequence[Attack | External] | None = None) -> Trial:
         """Attack the sample at radius `eps`, with the attacks under evaluation if no others are given; once."""
         chosen = self.attacks if attacks is None else tuple(attacks)
         key = (repr(chosen), eps)
@@ -145,9 +150,9 @@ class Sample:
             self._trials[key] = self._attack(chosen, self.threat.with_eps(eps))
         return self._trials[key]
 
-    def _attack(self, attacks: tuple[Attack, ...], threat: Threat) -> Trial:
+    def _attack(self, attacks: tuple[Attack | External, ...], threat: Threat) -> Trial:
         everything = torch.ones_like(self.y, dtype=torch.bool)
-        found = self.search(attacks, self.model, threat, everything, trace=True)
+        found = self.search(attacks, self.model, threat, everything)
         verdict = verify(
             self.model,
             self.x,
@@ -165,34 +170,33 @@ class Sample:
 
     def search(
         self,
-        attacks: Sequence[Attack],
+        attacks: Sequence[Attack | External],
         model: Model,
         threat: Threat,
         these: Tensor,
         y: Tensor | None = None,
-        *,
-        trace: bool = False,
+        aim: Aim = "first_success",
     ) -> AttackResult:
-        """Attack another model, or some of the pictures, these (n,) bool, with labels `y` (m,) where not their own."""
-        found = run(
-            attacks,
-            model,
-            self.x[these],
-            self.y[these] if y is None else y,
-            threat,
-            seed=self.seed,
-            batch=self.batch,
-            picture=self.place[these.to(self.place.device)],
-            trace=trace,
-        )
+        """Attack another model, or some of the pictures, these (n,) bool, with labels `y` (m,) where not their own.
+
+        The result has a trace where all attacks are ours; others know the aim `first_success` alone.
+        """
+        own = [attack for attack in attacks if isinstance(attack, Attack)]
+        some = (model, self.x[these], self.y[these] if y is None else y, threat)
+        place = self.place[these.to(self.place.device)]
+        if len(own) == len(attacks):
+            found = run(own, *some, seed=self.seed, batch=self.batch, picture=place, aim=aim, trace=True)
+        else:
+            found = run_in_a_row(attacks, *some, seed=self.seed, batch=self.batch, picture=place, refuse_nothing=False)
         self.forward += int(found.forward.sum())
         self.backward += int(found.backward.sum())
         return found
 
 
-def leading(attacks: Sequence[Attack]) -> Attack:
-    """The first attack that uses gradients, or the first of all."""
-    return next((attack for attack in attacks if attack.access >= Access.GRADIENT), attacks[0])
+def leading(attacks: Sequence[Attack | External]) -> Attack | External:
+    """The first attack that uses gradients, or the first of all; ours before any from elsewhere, which say less."""
+    own = [attack for attack in attacks if isinstance(attack, Attack)] or attacks
+    return next((attack for attack in own if attack.access >= Access.GRADIENT), own[0])
 
 
 def heeds_mode(module: nn.Module) -> bool:

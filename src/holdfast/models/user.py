@@ -5,10 +5,11 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 from torch import nn
 
@@ -41,17 +42,31 @@ def load_user(text: str, weights: Path | str | None = None) -> nn.Module:
     return model
 
 
-def _split(text: str) -> tuple[Path, str]:
+def load_function(text: str) -> Callable[..., Any]:
+    """Any function in a Python file, "path/to/file.py:function", as it stands there; it is not called.
+
+    The file runs as `load_user` has it. Raises: `ModelError` when file or function is missing, or the file fails.
+    """
+    path, name = _split(text, "function")
+    with _imports_from(path.parent):
+        module = _execute(path)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise _missing(module, name, path)
+    return cast(Callable[..., Any], found)
+
+
+def _split(text: str, what: str = "model") -> tuple[Path, str]:
     file, colon, factory = text.rpartition(":")
     if not colon or not file.endswith(".py") or not factory.isidentifier():
         example = text if text.endswith(".py") else "path/to/model.py"
         raise ModelError(
-            f"model {text!r}: no factory named; allowed: FILE.py:FACTORY, a function without arguments in "
+            f"{what} {text!r}: no factory named; allowed: FILE.py:FACTORY, a function without arguments in "
             f"that file, such as {example + ':make_model'!r}."
         )
     path = Path(file)
     if not path.is_file():
-        raise ModelError(f"model {text!r}: the file {file!r} does not exist, seen from {str(Path.cwd())!r}.")
+        raise ModelError(f"{what} {text!r}: the file {file!r} does not exist, seen from {str(Path.cwd())!r}.")
     return path.resolve(), factory
 
 
@@ -60,7 +75,7 @@ def _execute(path: Path) -> ModuleType:
     name = f"_holdfast_user_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ModelError(f"model file {str(path)!r} cannot be imported; allowed: Python source files.")
+        raise ModelError(f"file {str(path)!r} cannot be imported; allowed: Python source files.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their own module up
     try:
@@ -68,7 +83,7 @@ def _execute(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ModelError(
-            f"model file {str(path)!r} failed while it was imported: {_shown(error, path)}. "
+            f"file {str(path)!r} failed while it was imported: {_shown(error, path)}. "
             "Make `python FILE.py` run first; keep training code under `if __name__ == '__main__':`."
         ) from error
     return module
@@ -79,10 +94,7 @@ def _make(module: ModuleType, factory: str, path: Path) -> nn.Module:
     if isinstance(maker, nn.Module):
         return maker
     if not callable(maker):
-        names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        near = get_close_matches(factory, names, n=3, cutoff=0.5) or names[:5]
-        hint = f"; it has {', '.join(near)}" if near else ""
-        raise ModelError(f"model file {str(path)!r} has no function {factory!r}{hint}. Pass FILE.py:FACTORY.")
+        raise _missing(module, factory, path)
     try:
         made = maker()
     except (Exception, SystemExit) as error:
@@ -98,6 +110,13 @@ def _make(module: ModuleType, factory: str, path: Path) -> nn.Module:
             "from pictures (N, C, H, W) to logits (N, K)."
         )
     return Wrapped(made)
+
+
+def _missing(module: ModuleType, name: str, path: Path) -> ModelError:
+    names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
+    hint = f"; it has {', '.join(near)}" if near else ""
+    return ModelError(f"file {str(path)!r} has no function {name!r}{hint}. Pass FILE.py:FUNCTION.")
 
 
 @contextlib.contextmanager

@@ -40,6 +40,8 @@ class MonotoneEps:
         eps = float(sample.threat.eps)
         if eps == 0:
             return found(self, "skipped", "eps is 0")
+        if sample.one_radius:
+            return found(self, "skipped", "the attack has a radius of its own")
         half = max(1.0, eps // 2) if sample.threat.name == "l0" else eps / 2  # L0 counts values
         tried = sorted({half, eps, min(2 * eps, sample.whole_box)})
         return self._judge(tried, [sample.attacked(e).broken for e in tried], sample.threat.name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-from holdfast.attacks import Attack
+from holdfast.attacks import Attack, External
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 from holdfast.evaluate.statistics import excess
@@ -44,7 +44,7 @@ class MonotoneSteps:
         findings = [self._compare(sample, words, attacks) for words, attacks in others.items()]
         return max(findings, key=lambda finding: ("pass", "warn", "fail").index(finding.verdict))
 
-    def _compare(self, sample: Sample, words: str, attacks: tuple[Attack, ...]) -> Finding:
+    def _compare(self, sample: Sample, words: str, attacks: tuple[Attack | External, ...]) -> Finding:
         eps, right = float(sample.threat.eps), int(sample.right.sum())
         short, long = sample.attacked(eps).broken, sample.attacked(eps, attacks).broken
         lost, gained = int((short & ~long).sum()), int((long & ~short).sum())
@@ -62,10 +62,10 @@ class MonotoneSteps:
         return found(self, "pass", evidence)
 
 
-def twice(attack: Attack) -> Attack:
+def twice(attack: Attack | External) -> Attack | External:
     """The attack with twice its steps; the same if it has none."""
     record: Any = attack
     if any(field.name == "steps" for field in fields(record)):
-        doubled: Attack = replace(record, steps=2 * record.steps)
+        doubled: Attack | External = replace(record, steps=2 * record.steps)
         return doubled
     return attack

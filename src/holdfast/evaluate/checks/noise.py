@@ -42,7 +42,10 @@ class Noise:
             return found(
                 self, "skipped", f"{right} pictures of the sample are right before the attack, too few to tell"
             )
-        tries = sum(attack.rounds * int(getattr(attack, "restarts", 1)) for attack in sample.attacks)
+        own = [attack for attack in sample.attacks if isinstance(attack, attacks.Attack)]
+        if not own:
+            return found(self, "skipped", "how often the attack, one from elsewhere, may ask is not known beforehand")
+        tries = sum(attack.rounds * int(getattr(attack, "restarts", 1)) for attack in own)
         told: list[str] = []
         stray = 0  # pictures that only noise breaks, at the radius under evaluation
         for eps, guided, blind in self._trials(sample, tries):

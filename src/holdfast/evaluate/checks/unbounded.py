@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-from holdfast.attacks import Attack
+from holdfast.attacks import Attack, External
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 
@@ -31,6 +31,8 @@ class Unbounded:
 
     def look(self, sample: Sample) -> Finding:
         """From an attack whose radius spans the box."""
+        if sample.one_radius:
+            return found(self, "skipped", "the attack has a radius of its own")
         right, eps = sample.right, sample.whole_box
         n = int(right.sum())
         if n == 0:
@@ -47,7 +49,7 @@ class Unbounded:
         evidence = f"{int(held.sum())} of {n} pictures hold at eps={eps:g}, the whole box{again}"
         return found(self, "fail" if bool(held.any()) else "pass", evidence, ADVICE)
 
-    def strengthened(self, attack: Attack) -> Attack:
+    def strengthened(self, attack: Attack | External) -> Attack | External:
         """The attack with more steps and restarts, as far as it has them."""
         record: Any = attack
         names = {field.name for field in fields(record)}
@@ -56,5 +58,5 @@ class Unbounded:
             changes["steps"] = self.steps * record.steps
         if "restarts" in names:
             changes["restarts"] = max(self.restarts, record.restarts)
-        stronger: Attack = replace(record, **changes)
+        stronger: Attack | External = replace(record, **changes)
         return stronger

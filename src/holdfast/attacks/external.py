@@ -1,0 +1,53 @@
+"""An attack from elsewhere: a callable with a loop of its own, its name, and what is to be known of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from holdfast.access import Access
+from holdfast.errors import OptionError
+from holdfast.threats import Threat
+
+Call = Callable[[nn.Module, Tensor, Tensor, Threat], Tensor]
+"""From a model, pictures (N, C, H, W) in the threat's box, labels (N,) and the threat to pictures like those given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class External:
+    """An attack that runs its own loop over a model it is lent. `holdfast.bridges` makes them.
+
+    Nothing it says is believed: it returns pictures, and what they are worth is measured. The model it is lent is a
+    module in evaluation mode that answers no more than `access` allows: without a gradient below `GRADIENT`, with 1
+    for the predicted class and 0 for the others at `LABELS`.
+    """
+
+    call: Call = field(repr=False)
+    name: str  # as the tables call it
+    access: Access = Access.GRADIENT  # the most it may learn from an answer
+    library: str = ""  # where it comes from, with its version
+    options: str = ""  # how it is set, as text: a run is not resumed with another
+    norms: tuple[str, ...] = ()  # the threats it says it is made for; empty if it does not say
+    minimal: bool = False  # looks for the smallest change: points beyond the radius are brought back to it, not refused
+    restores: bool = False  # gives the original back where it fails, so that unchanged pictures are no sign of idleness
+    any_radius: bool = True  # heeds the radius of the threat, rather than having one of its own
+
+    def described(self) -> dict[str, Any]:
+        """For run.json, in the place of an attack's options."""
+        return {
+            "library": self.library,
+            "options": self.options,
+            "access": self.access.name.lower(),
+            "minimal": self.minimal,
+            "restores": self.restores,
+        }
+
+
+def check_norm(attack: object, threat: Threat) -> None:
+    """Raise `OptionError` for an attack from elsewhere that says it is made for other threats."""
+    if isinstance(attack, External) and attack.norms and threat.name not in attack.norms:
+        raise OptionError(
+            f"{attack.name} is made for {', '.join(attack.norms)}, the threat is {threat.name}; allowed: the same. "
+            "Choose the library's form of the attack for this threat."
+        )
