@@ -73,6 +73,15 @@ def command(
             rich_help_panel=flags.RUN,
         ),
     ] = "auto",
+    transfer_from: Annotated[
+        str | None,
+        typer.Option(
+            "--transfer-from",
+            metavar="MODEL",
+            help="Another model, such as this one without its defence: a check replays its adversarial pictures.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = None,
     at_least: Annotated[
         str | None,
         typer.Option(
@@ -137,6 +146,7 @@ def command(
         write_unfinished(xml, f"{model} on {data}")
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, device)
+    twin = None if transfer_from is None else common.model_of(transfer_from, None, None, pictures, device)
     if resume and not (folder / "run.json").exists():
         screen.note(f"note: nothing to resume in {str(folder)!r}; the run begins there")
     with screen.progress() as bar, resumable():
@@ -153,6 +163,7 @@ def command(
             shard=part,
             checks=checks,
             stand_in=use,
+            transfer_from=None if twin is None else twin.model,
             progress=bar,
             name=model,
             command=["holdfast", *sys.argv[1:]],

@@ -32,6 +32,7 @@ class Job:
     dtype: torch.dtype  # of the pictures
     tie: float  # two logits closer than this share of the larger one are as good as equal
     faster: Model | None = None  # stands in for the model while it is attacked
+    sources: tuple[tuple[str, Model], ...] = ()  # models, by name, that pictures are transferred from to check
 
     def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
         """The records (`holdfast.evaluate.shards.Shard`) of these pictures; `tell` hears which share of it is done.

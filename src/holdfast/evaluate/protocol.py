@@ -47,6 +47,7 @@ def evaluate(
     shard: tuple[int, int] | None = None,
     checks: bool = True,
     stand_in: Use = "auto",
+    transfer_from: Model | None = None,
     progress: Progress | None = None,
     name: str | None = None,
     command: Sequence[str] = (),
@@ -62,8 +63,9 @@ def evaluate(
     `resume` goes on with the run in `out`, or begins it; `shard` (i, n), i from 1, attacks every n-th shard only, for
     `merge`; `checks` False leaves out those that ask the model; `stand_in` whether a faster equal of the model is
     attacked in its place: "auto" where measuring pays and shows that it wins, "on" wherever one agrees with the model,
-    "off" never; what is found is verified on the model itself all the same; `name`, `card` and `command` (its words)
-    go on record.
+    "off" never; what is found is verified on the model itself all the same; `transfer_from` another model, such as the
+    one without its defence, that a check attacks to show the pictures to this one; `name`, `card` and `command` (its
+    words) go on record.
 
     Every radius is attacked on its own; a picture broken at a smaller one counts as broken at a larger one as well.
     Memory does not grow with the number of pictures but for a few hundred bytes of records each. A run that was
@@ -88,6 +90,7 @@ def evaluate(
         part=shard,
         checks=checks,
         stand_in=stand_in,
+        transfer_from=transfer_from,
         name=name,
         card=card,
         command=command,
@@ -127,7 +130,14 @@ class Work:
         self.tell(0, len(job.pictures), "checking")
         begun = perf_counter()
         sample = Sample(
-            job.model, job.pictures, job.attacks, job.threats, seed=job.seed, batch=job.batch, dtype=job.dtype
+            job.model,
+            job.pictures,
+            job.attacks,
+            job.threats,
+            seed=job.seed,
+            batch=job.batch,
+            dtype=job.dtype,
+            sources=job.sources,
         )
         findings = all_checks.of_sample(sample)
         for finding in findings:

@@ -48,6 +48,14 @@ def describe_model(
     }
 
 
+def mark_of(model: Model) -> str:
+    """What tells a second model from others: its kind, and the hash of its weights where it has any."""
+    from holdfast.models import weights_sha256
+
+    weights = f" {weights_sha256(model)[:16]}" if isinstance(model, nn.Module) else ""
+    return type(model).__name__ + weights
+
+
 def describe_data(pictures: Pictures) -> dict[str, Any]:
     """The data's entry in run.json."""
     return {

@@ -36,6 +36,7 @@ class Request:
     part: tuple[int, int] | None  # (i, n), i from 1
     checks: bool
     stand_in: Use = "auto"
+    transfer_from: Model | None = None
     name: str | None = None
     card: Mapping[str, Any] | None = None
     command: Sequence[str] = field(default=())
@@ -57,6 +58,8 @@ class Request:
         for attack in self.attacks:
             check_norm(attack, self.threats[0])
         object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
+        if self.transfer_from is not None:
+            edges.check_model(self.transfer_from, self.pictures)
 
     @property
     def slices(self) -> list[slice]:
@@ -86,6 +89,7 @@ class Request:
                 "shard_size": self.shard_size,
                 "shard": None if self.part is None else list(self.part),
                 "checks": self.checks,
+                "transfer_from": None if self.transfer_from is None else provenance.mark_of(self.transfer_from),
             },
             "model": provenance.describe_model(self.model, self.name, self.card, self.answers),
             "data": provenance.describe_data(self.pictures),
@@ -98,7 +102,8 @@ class Request:
         model, batch = edges.takes_float32(self.model), int(run["choices"]["batch"])
         dtype, tie = edges.picture_type(self.model), edges.tie_of(self.model, self.pictures)
         faster = speed.build(self.model, run["choices"].get("stand_in"))
-        return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster)
+        sources = () if self.transfer_from is None else (("the model named", edges.takes_float32(self.transfer_from)),)
+        return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster, sources)
 
     @property
     def _passes(self) -> int:

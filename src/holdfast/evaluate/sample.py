@@ -44,11 +44,11 @@ class Trial:
 class Sample:
     """The first pictures of the data, in order, so that any number of processes see the same ones.
 
-    Attributes: `model`, `threats` (ascending eps) as evaluated; `attacks` likewise, but of several in a row only the
-    leading one, since the others see what it leaves and to question all would cost more than the evaluation;
-    `in_a_row` how many there are; `x` (n, C, H, W), `y` (n,) on the model's device; `extent` smallest and largest
-    value of all pictures; `training` the modules that were given in training mode and act otherwise in it;
-    `forward`, `backward` passes that the checks made so far.
+    Attributes: `model`, `threats` (ascending eps) as evaluated; `row` all attacks, `attacks` only the leading one, as
+    the others see what it leaves and to question all would cost more than the evaluation; `in_a_row` how many there
+    are; `sources` models, by name, that pictures are transferred from; `x` (n, C, H, W), `y` (n,) on the model's
+    device; `extent` smallest and largest value of all pictures; `training` the modules that were given in training mode
+    and act otherwise in it; `forward`, `backward` passes that the checks made so far.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Sample:
         seed: int = 0,
         batch: int = 256,
         dtype: torch.dtype = torch.float32,
+        sources: Sequence[tuple[str, Model]] = (),
     ) -> None:
         first = slice(0, SIZE)
         there = home(model, pictures.images)
@@ -68,6 +69,7 @@ class Sample:
         self.row = tuple(attacks)
         self.in_a_row = len(attacks)
         self.seed, self.batch = seed, batch
+        self.sources = tuple(sources)
         self.x, self.y = pictures.x(first, dtype).to(there), pictures.labels[first].to(there)
         self.place = pictures.place[first]
         self.extent = extent(pictures)

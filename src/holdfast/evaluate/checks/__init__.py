@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from holdfast.evaluate.checks.ascent import Ascent
+from holdfast.evaluate.checks.binarisation import Binarisation
+from holdfast.evaluate.checks.converged import Converged
 from holdfast.evaluate.checks.did_something import DidSomething
+from holdfast.evaluate.checks.dynamic import Dynamic
 from holdfast.evaluate.checks.gradients import Gradients
 from holdfast.evaluate.checks.input_scale import InputScale
 from holdfast.evaluate.checks.monotone_eps import MonotoneEps
@@ -17,6 +20,9 @@ from holdfast.evaluate.checks.monotone_steps import MonotoneSteps
 from holdfast.evaluate.checks.noise import Noise
 from holdfast.evaluate.checks.probabilities import Probabilities
 from holdfast.evaluate.checks.randomness import Randomness
+from holdfast.evaluate.checks.scores_only import ScoresOnly
+from holdfast.evaluate.checks.stability import Stability
+from holdfast.evaluate.checks.transfer import Transfer
 from holdfast.evaluate.checks.unbounded import Unbounded
 from holdfast.evaluate.checks.verified import Verified
 from holdfast.evaluate.findings import Check, Finding, RecordCheck, SampleCheck, found
@@ -29,14 +35,20 @@ SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
     InputScale(),
     Probabilities(),
     Randomness(),
+    Dynamic(),
     Gradients(),
     Ascent(),
+    Stability(),
     Unbounded(),
     MonotoneEps(),
     MonotoneSteps(),
+    Converged(),
     Noise(),
+    ScoresOnly(),
+    Transfer(),
+    Binarisation(),
 )
-RECORD_CHECKS: tuple[RecordCheck, ...] = (MonotoneEps(), DidSomething(), Verified())
+RECORD_CHECKS: tuple[RecordCheck, ...] = (MonotoneEps(), ScoresOnly(), DidSomething(), Verified())
 
 
 def of_sample(sample: Sample) -> list[Finding]:

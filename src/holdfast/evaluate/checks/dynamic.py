@@ -27,10 +27,10 @@ class Dynamic:
     """Answering takes no gradients and changes nothing inside the model.
 
     A model that optimises when asked (purification, test-time training) answers an attacker's gradient only if it was
-    differentiated through its own search, which hardly any is; one whose parameters or buffers change with what it is
-    shown is another model at every question. Either fails. Gradients are seen by a profiler that knows torch's own
-    entry points, wherever they are called from.
-    Cost: a forward pass of `pictures` pictures.
+    differentiated through its own search, which hardly any is; one whose answers change with what it was shown is
+    another model at every question. Either fails; parameters or buffers that change and no answer with them warn.
+    Gradients are seen by a profiler that knows torch's own entry points, wherever they are called from.
+    Cost: two forward passes of `pictures` pictures.
     Source: the flag of AutoAttack (Croce & Hein 2020, arXiv:2003.01690) for dynamic defences.
     """
 
@@ -39,16 +39,18 @@ class Dynamic:
     title: ClassVar[str] = "The model neither optimises nor learns while it answers"
 
     def look(self, sample: Sample) -> Finding:
-        """From a profile of one call and the state before and after it."""
-        before = state(sample.model)
+        """From a profile of one call, the state before and after it, and a second call."""
+        before, few = state(sample.model), sample.x[: self.pictures]
         with gradients_taken() as calls:
-            sample.ask(sample.x[: self.pictures])
-        changed = [name for name, tensor in state(sample.model).items() if not torch.equal(tensor, before[name])]
+            first = sample.ask(few)
         if calls:
             return found(self, "fail", f"one call of the model took gradients {len(calls)} times", OPTIMISES)
+        changed = [name for name, tensor in state(sample.model).items() if not torch.equal(tensor, before[name])]
         if changed:
-            told = f"one call of the model changed {len(changed)} of its tensors ({changed[0]})"
-            return found(self, "fail", told, LEARNS)
+            other = not torch.equal(first, sample.ask(few))
+            told = f"one call of the model changed {len(changed)} of its tensors ({changed[0]}), and "
+            told += "its answers with them" if other else "its answers stayed the same"
+            return found(self, "fail" if other else "warn", told, LEARNS)
         return found(self, "pass", "one call took no gradient and changed no parameter or buffer")
 
 
