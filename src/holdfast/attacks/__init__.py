@@ -8,6 +8,7 @@ from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.case import Case
 from holdfast.attacks.engine import run
+from holdfast.attacks.eot import EoT
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
@@ -34,6 +35,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "Case",
+    "EoT",
     "Noise",
     "Square",
     "Trace",

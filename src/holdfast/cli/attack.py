@@ -10,7 +10,7 @@ from holdfast.cli.screen import Bar, Screen, table
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from holdfast.attacks import AttackResult
+    from holdfast.attacks import Attack, AttackResult
     from holdfast.data import Pictures
     from holdfast.evaluate import Verdict
     from holdfast.models import Opened
@@ -39,6 +39,7 @@ def command(
         typer.Option("--attack", metavar="NAME", help="See `holdfast list attacks`.", rich_help_panel=flags.ATTACK),
     ] = "pgd",
     attack_set: flags.Set = None,
+    eot: flags.EoT = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -68,12 +69,13 @@ def command(
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     within = threats.build(threat, eps=given.number(eps, "--eps"), low=low, high=high)
+    (chosen,) = common.attacks_of(attack, None, attack_set, within, eot)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     goal = common.class_of(target, pictures)
     opened = common.model_of(model, weights, model_set, pictures, device)
     folder = new_folder(out or given.run_name("attack", model, data, attack, threat))
     with screen.progress("attempts") as bar:
-        found, verdict = _attacked(opened, pictures, within, attack, given.pairs(attack_set, "--set"), goal, seed, bar)
+        found, verdict = _attacked(opened, pictures, within, chosen, goal, seed, bar)
     plain = write(folder, pictures, found, verdict, arrays, within)
     broken, right = int((verdict.success & ~verdict.start_wrong).sum()), int((~verdict.start_wrong).sum())
     goal_text = "" if target is None else f" as {target}"
@@ -90,8 +92,7 @@ def _attacked(
     opened: "Opened",
     pictures: "Pictures",
     threat: "Threat",
-    name: str,
-    options: dict[str, str],
+    attack: "Attack",
     goal: int | None,
     seed: int,
     bar: Bar,
@@ -104,36 +105,38 @@ def _attacked(
     from holdfast.access.borrow import home
     from holdfast.evaluate import Meter, verify
     from holdfast.evaluate.edges import norm_of
+    from holdfast.evaluate.generators import seeded
 
-    model, attack = opened.model, attacks.build(name, options)
+    model = opened.model
     here = home(model, pictures.images)
     x, y = pictures.x().to(here), pictures.labels.to(here)
     target: Tensor | None = None if goal is None else torch.full_like(y, goal)
-    with Meter(model) as meter:
-        found = attacks.run(
-            attack,
+    with seeded(seed, "attack", here):
+        with Meter(model) as meter:
+            found = attacks.run(
+                attack,
+                model,
+                x,
+                y,
+                threat,
+                seed=seed,
+                target=target,
+                picture=pictures.place,
+                progress=lambda done, total: bar.update(done, total, "attacking"),
+            )
+        verdict = verify(
             model,
             x,
+            found.x_adv,
             y,
-            threat,
-            seed=seed,
+            norm=norm_of(threat),
+            eps=float(threat.eps),
+            low=threat.low,
+            high=threat.high,
             target=target,
-            picture=pictures.place,
-            progress=lambda done, total: bar.update(done, total, "attacking"),
+            needs_gradient=attack.access >= Access.GRADIENT,
+            backward=meter.backward,
         )
-    verdict = verify(
-        model,
-        x,
-        found.x_adv,
-        y,
-        norm=norm_of(threat),
-        eps=float(threat.eps),
-        low=threat.low,
-        high=threat.high,
-        target=target,
-        needs_gradient=attack.access >= Access.GRADIENT,
-        backward=meter.backward,
-    )
     return found, verdict
 
 

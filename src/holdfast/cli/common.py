@@ -89,9 +89,12 @@ def model_of(
 
 
 def attacks_of(
-    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "Threat"
+    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "Threat", eot: int | None = None
 ) -> "tuple[Attack, ...]":
-    """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named."""
+    """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named.
+
+    `eot`: over how many answers each question is averaged; None leaves that as the suite has it.
+    """
     from holdfast import attacks
     from holdfast.evaluate import suite as suite_of
 
@@ -101,10 +104,17 @@ def attacks_of(
             raise OptionError(
                 f"--set {next(iter(chosen))}=... without --attack; allowed: with an attack. Add --attack pgd."
             )
-        return suite_of(suite or "quick").within(threat)
+        return averaging(suite_of(suite or "quick").within(threat), eot)
     if suite is not None:
         raise OptionError(f"--attack {attack} and --suite {suite}; allowed: one of the two. Leave one out.")
-    return (attacks.build(attack, chosen),)
+    return averaging((attacks.build(attack, chosen),), eot)
+
+
+def averaging(attacks: "tuple[Attack, ...]", eot: int | None) -> "tuple[Attack, ...]":
+    """The attacks, each averaged over `eot` answers if a number is given."""
+    from holdfast.attacks.eot import around
+
+    return attacks if eot is None else tuple(around(attack, eot) for attack in attacks)
 
 
 def class_of(text: str | None, pictures: "Pictures") -> int | None:

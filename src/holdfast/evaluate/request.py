@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from holdfast.access.borrow import Model
+from holdfast.access.borrow import Model, home
 from holdfast.attacks import Attack
 from holdfast.attacks.attack import restarts
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.evaluate import batch as batches
 from holdfast.evaluate import edges, provenance
+from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.job import Job, bounds, mine
 from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.suites import SUITES
@@ -49,7 +50,8 @@ class Request:
             )
         if self.part is not None:
             self._check_part(*self.part)
-        object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
+        with seeded(self.seed, "answers", home(self.model, self.pictures.images)):
+            object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
 
     @property
     def slices(self) -> list[slice]:
@@ -100,7 +102,8 @@ class Request:
             return batches.DEFAULT
         passes = len(self.threats) * sum(attack.rounds * restarts(attack) for attack in self.attacks)
         model = edges.takes_float32(self.model)
-        return batches.choose(model, self.pictures, passes, edges.picture_type(self.model))
+        with seeded(self.seed, "batch", home(self.model, self.pictures.images)):
+            return batches.choose(model, self.pictures, passes, edges.picture_type(self.model))
 
     def _check_part(self, number: int, of: int) -> None:
         if not 1 <= number <= of:

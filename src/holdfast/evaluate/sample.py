@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
 from holdfast.attacks import Attack, run
+from holdfast.attacks.attack import repeats
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import extent, norm_of, whole_box
+from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.verify import Verdict, verify
 from holdfast.losses import Goal
 from holdfast.losses.objectives import objective
@@ -32,11 +34,17 @@ class Trial:
 
     verdict: Verdict
     queries: Tensor  # (n,) int64, points the attack asked about each picture
+    x_adv: Tensor  # (n, C, H, W), what it returned
 
     @property
     def broken(self) -> Tensor:
         """(n,) bool: right before, and a verified success."""
         return self.verdict.success & ~self.verdict.start_wrong
+
+    @property
+    def standing(self) -> Tensor:
+        """(n,) bool: neither wrong before nor a verified success."""
+        return ~(self.verdict.success | self.verdict.start_wrong)
 
 
 class Sample:
@@ -44,9 +52,9 @@ class Sample:
 
     Attributes: `model`, `threats` (ascending eps) as evaluated; `attacks` likewise, but of several in a row only the
     leading one, since the others see what it leaves and to question all would cost more than the evaluation;
-    `in_a_row` how many there are; `x` (n, C, H, W), `y` (n,) on the model's device; `extent` smallest and largest
-    value of all pictures; `training` the modules that were given in training mode and act otherwise in it;
-    `forward`, `backward` passes that the checks made so far.
+    `in_a_row` how many there are; `repeats` over how many answers the leading one averages; `x` (n, C, H, W), `y` (n,)
+    on the model's device; `extent` smallest and largest value of all pictures; `training` the modules that were given
+    in training mode and act otherwise in it; `forward`, `backward` passes that the checks made so far.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Sample:
         there = home(model, pictures.images)
         self.model, self.attacks, self.threats = model, (leading(attacks),), tuple(threats)
         self.in_a_row = len(attacks)
+        self.repeats = repeats(self.attacks[0])
         self.seed, self.batch = seed, batch
         self.x, self.y = pictures.x(first, dtype).to(there), pictures.labels[first].to(there)
         self.place = pictures.place[first]
@@ -99,6 +108,17 @@ class Sample:
             logits: Tensor = lent(x.clone())  # a copy, for a model that works in place
         return logits
 
+    def expected(self, x: Tensor) -> Tensor:
+        """Logits of `x`, averaged over as many answers as the attack averages over.
+
+        Answers to other points are drawn by the same numbers, or chance would hide what a short step does.
+        """
+        answers = []
+        for number in range(self.repeats):
+            with seeded(self.seed, f"answer {number}", x.device):
+                answers.append(self.ask(x))
+        return torch.stack(answers).mean(0)
+
     @property
     def logits(self) -> Tensor:
         """(n, K) logits of the unchanged pictures, asked for once."""
@@ -109,9 +129,16 @@ class Sample:
     def gradient(self, loss: str) -> Tensor:
         """(n, C, H, W): gradient of a loss at the unchanged sample, asked for once; zero where the model cuts it."""
         if loss not in self._gradients:
-            pieces = zip(torch.split(self.x, self.batch), torch.split(self.y, self.batch), strict=True)
-            self._gradients[loss] = torch.cat([self._gradient(loss, x, y) for x, y in pieces])
+            self._gradients[loss] = self.fresh_gradient(loss)
         return self._gradients[loss]
+
+    def fresh_gradient(self, loss: str) -> Tensor:
+        """The same, asked for anew and averaged over as many as the attack averages over."""
+        total = torch.zeros_like(self.x)
+        for _ in range(self.repeats):
+            pieces = zip(torch.split(self.x, self.batch), torch.split(self.y, self.batch), strict=True)
+            total += torch.cat([self._gradient(loss, x, y) for x, y in pieces])
+        return total / self.repeats
 
     def _gradient(self, loss: str, x: Tensor, y: Tensor) -> Tensor:
         self.forward += len(x)
@@ -153,7 +180,7 @@ class Sample:
         )
         self.forward += int(found.forward.sum()) + verdict.passes
         self.backward += int(found.backward.sum())
-        return Trial(verdict, found.queries)
+        return Trial(verdict, found.queries, found.x_adv)
 
 
 def leading(attacks: Sequence[Attack]) -> Attack:
