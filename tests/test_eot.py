@@ -236,7 +236,9 @@ def test_a_random_model_is_believed_only_with_averaging(randomised):
     told = {check.name: check for check in averaging.checks}
     assert told["randomness"].verdict == "warn"
     assert "in 10 looks at the attacked sample" in told["randomness"].evidence
+    assert "no difference" in told["randomness"].advice
     assert told["verified"].verdict == "pass"
+    assert "more were successes in all of 20 answers" in told["verified"].evidence
     assert averaging.robust.k < plain.robust.k
 
 

@@ -12,7 +12,8 @@ from holdfast.losses import Goal, objectives
 
 ADVICE = (
     "The gradient is shattered or belongs to another function: look for fast oscillation, rounding, or a backward pass "
-    "of the model's own. Replace that step by its smooth twin for the attack, or attack without gradients."
+    "of the model's own. Declare that step with a smooth stand-in for the way back (holdfast.models.Step), or attack "
+    "without gradients."
 )
 
 

@@ -15,6 +15,7 @@ from holdfast.models import random_steps
 
 USUAL = 20  # answers to average over, as AutoAttack does
 LOOKS = 10
+SPREAD = "A difference within that spread is no difference."
 EOT = (
     "Average over many answers (expectation over transformations): --suite random, or --eot {samples} with any attack."
 )
@@ -76,7 +77,8 @@ class Randomness:
         """Of a model that answers at random: whether the attack can cope, and how far the figure swings."""
         one, other = (sample.fresh_gradient("margin").flatten(1) for _ in range(2))
         agreement = float(torch.nan_to_num(torch.cosine_similarity(one, other, dim=1)).median())
-        advice = EOT.format(samples=sensible(agreement, sample.repeats))
+        samples = sensible(agreement, sample.repeats)
+        advice = EOT.format(samples=samples)
         if sample.repeats == 1:
             return found(self, "fail", f"{told}; two gradients agree by a cosine of {agreement:.2f}", advice)
         x_adv = sample.attacked(float(sample.threat.eps)).x_adv
@@ -86,7 +88,7 @@ class Randomness:
             f"{sum(right) / LOOKS:.1f} on average; two averages of {sample.repeats} gradients agree by a cosine of "
             f"{agreement:.2f}"
         )
-        return found(self, "warn", f"{told}; {spread}", f"A difference within that spread is no difference. {advice}")
+        return found(self, "warn", f"{told}; {spread}", f"{SPREAD} {advice}" if samples > sample.repeats else SPREAD)
 
 
 def sensible(agreement: float, samples: int) -> int:

@@ -48,7 +48,7 @@ class Verified:
         if ties:
             evidence += f", {ties} claims undecided because two logits are as good as equal"
         if averaged > 1:
-            evidence += f"; of the others that were successes in all of {averaged} answers, {lapsed} not in one more"
+            evidence += f", {lapsed} more were successes in all of {averaged} answers but not in the verifier's"
         if not told:
             uncounted = (
                 "; passes not seen by hooks, the model is no module"
