@@ -16,6 +16,8 @@ from holdfast.attacks.eot import around, within
 from holdfast.errors import OptionError
 from holdfast.evaluate import evaluate, suite
 from holdfast.evaluate.checks.randomness import Randomness, sensible
+from holdfast.evaluate.checks.verified import Verified
+from holdfast.evaluate.provenance import describe_attack
 from holdfast.evaluate.sample import Sample
 from holdfast.losses import OBJECTIVES
 from holdfast.models import Defended, GaussianNoise, ResizePad, Step
@@ -240,6 +242,24 @@ def test_a_random_model_is_believed_only_with_averaging(randomised):
     assert told["verified"].verdict == "pass"
     assert "more were successes in all of 20 answers" in told["verified"].evidence
     assert averaging.robust.k < plain.robust.k
+
+
+@pytest.mark.parametrize(("samples", "lost", "verdict"), [(20, 10, "pass"), (20, 11, "fail"), (1, 1, "fail")])
+def test_claims_may_lapse_in_one_more_look_but_not_many(samples, lost, verdict):
+    claimed = torch.ones(1, 40, dtype=torch.bool)
+    run = {"options": {"attack": describe_attack([EoT(attack=PGD(), samples=samples)])}}
+    records = {
+        **dict.fromkeys(("claimed", "finite", "inside_box", "inside_eps"), claimed),
+        "success": torch.arange(40)[None] >= lost,
+        "tie": ~claimed,
+        "untouched": claimed if samples == 1 else ~claimed,
+        "label": torch.zeros(40, dtype=torch.int64),
+        "prediction": torch.zeros(40, dtype=torch.int64),
+        "counted": torch.full((1, 3), -1),
+    }
+    found = Verified().read(run, records)
+    assert found.verdict == verdict
+    assert (f"{lost} claims not confirmed" in found.evidence) == (verdict == "fail")
 
 
 def test_a_random_model_repeats_itself_under_a_seed(randomised, tmp_path):
