@@ -374,7 +374,7 @@ def whole(pictures):
 def test_checks_question_our_own_attack_first_and_skip_what_does_not_fit(pictures):
     alone = evaluate(honest("cnn"), pictures, THREAT, bridges.function(of_one_radius), batch=32)
     skipped = {finding.name: finding.evidence for finding in alone.checks if finding.verdict == "skipped"}
-    assert set(skipped) == {"unbounded", "monotone-eps", "noise"}
+    assert set(skipped) == {"unbounded", "monotone-eps", "converged", "noise", "transfer"}
     assert skipped["unbounded"] == "the attack has a radius of its own"
     weak = bridges.function(guess, access=Access.LABELS)
     assert check(evaluate(honest("cnn"), pictures, THREAT, weak, batch=32), "monotone-steps").verdict == "fail"

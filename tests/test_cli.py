@@ -128,6 +128,17 @@ def test_evaluate_json_has_what_was_promised(evaluated, trained):
     assert "<html" in (out / "report.html").read_text()
 
 
+def test_eot_averages_every_attack(trained, tmp_path):
+    line = f"evaluate --data digits --limit 8 --eps 0.1 {QUICK} --eot 3 --model {trained}"
+    result = plain(line, "--out", tmp_path / "run")
+    options = result["attack"]["options"]
+    assert (options["samples"], options["attack"]["steps"], result["attack"]["name"]) == (3, 3, "pgd")
+    assert result["passes"]["forward"] % 3 == result["passes"]["backward"] % 3 == 0
+    attack = f"attack --data digits --limit 4 --eps 0.1 --set steps=2 --eot 2 --model {trained}"
+    assert done(attack, "--out", tmp_path / "pictures").exit_code == 0
+    assert call(line + " --eot 0", "--out", tmp_path / "none").exit_code == 2
+
+
 def test_evaluate_says_first_whether_to_believe(trained, tmp_path):
     line = "evaluate --data digits --limit 40 --eps 2/255,0.1 --attack pgd --set steps=1 --set step_size=0.01"
     result = done(line, "--model", trained, "--out", tmp_path / "run")

@@ -140,7 +140,7 @@ def test_a_search_that_was_cut_off_is_told():
 def test_a_success_that_was_lost_fails(monkeypatch):
     seen = sampled(honest())
     trial = seen.attacked(0.1)
-    forgotten = Trial(trial.verdict, trial.queries, torch.zeros_like(trial.claimed), trial.trace)
+    forgotten = Trial(trial.verdict, trial.queries, torch.zeros_like(trial.claimed), trial.trace, trial.x_adv)
     monkeypatch.setattr(seen, "attacked", lambda eps: forgotten)
     found = Converged().look(seen)
     assert found.verdict == "fail"

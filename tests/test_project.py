@@ -134,6 +134,15 @@ def test_example_in_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
+def test_examples_of_defended_models_run(capsys):
+    for code in examples("docs/defended.md"):
+        exec(compile(code, "docs/defended.md", "exec"), {})
+    plain, averaging, shape = capsys.readouterr().out.splitlines()
+    assert "fail: " in plain
+    assert "warn: " in averaging
+    assert shape == "torch.Size([2, 1, 1, 8])"
+
+
 def test_attack_in_contributing_is_the_real_one():
     source = (ROOT / "src/holdfast/attacks/fgsm.py").read_text()
     assert any(code.strip() in source and "class FGSM" in code for code in examples("CONTRIBUTING.md"))

@@ -1,12 +1,13 @@
 """What comes back from the model: four types, each with all that the ones before it have."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from holdfast.lanes import take
+from holdfast.lanes import map_lanes, take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,29 @@ class Jacobian(Scores):
 
 Answer = Labels | Scores | Gradient | Jacobian
 Some = TypeVar("Some", bound=Labels)
+Of = TypeVar("Of", bound=Scores)
+
+
+def averaged(first: list[Of], further: Iterable[list[Of]]) -> list[Of]:
+    """One answer to each of some questions that were asked several times: the mean of all numbers.
+
+    The goal counts as reached where it was each time; the label is that of the mean logits. The times are summed as
+    they come, so that no more than two are kept.
+    """
+    total, times = first, 1
+    for answers in further:
+        total, times = map_lanes(plus, total, answers), times + 1
+    if times == 1:
+        return first
+    means = map_lanes(lambda part: part / times if part.is_floating_point() else part, total)
+    return [replace(mean, labels=mean.logits.argmax(1)) for mean in means]
+
+
+def plus(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of numbers; of two truths whether both hold; what merely names lanes stays."""
+    if a.is_floating_point():
+        return a + b
+    return a & b if a.dtype == torch.bool else a
 
 
 def keep_lanes(answer: Some, kept: Tensor) -> Some:

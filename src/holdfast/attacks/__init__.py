@@ -8,6 +8,7 @@ from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.case import Case
 from holdfast.attacks.engine import run
+from holdfast.attacks.eot import EoT
 from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
@@ -37,6 +38,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "Case",
+    "EoT",
     "External",
     "Noise",
     "Square",

@@ -1,18 +1,49 @@
 """From groups of lanes to questions of the oracle, and back to answers of the right type."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from holdfast.access import Access, Answer, Budget, Gradient, Jacobian, Labels, Meter, Oracle, Part, Scores
+from holdfast.access.answer import averaged
+from holdfast.attacks.attack import repeats
+from holdfast.attacks.check import check_answer
 from holdfast.attacks.group import Group
 from holdfast.lanes import take
+from holdfast.losses import Goal
+
+Full = Scores | Gradient | Jacobian
+Some = TypeVar("Some", bound=Scores)
 
 
-def ask(oracle: Oracle, groups: Sequence[Group]) -> list[Answer]:
-    """The full answers to the questions of all groups; those that want as many gradients share their batches."""
+def ask(oracle: Oracle, groups: Sequence[Group]) -> Sequence[Answer]:
+    """The full answers to the questions of all groups, each averaged over as many as its attack wants."""
+    return repeated(partial(ask_once, oracle), groups)
+
+
+def look(oracle: Oracle, groups: Sequence[Group]) -> list[Scores]:
+    """The scores at the points of all groups, averaged likewise."""
+    return repeated(partial(look_once, oracle), groups)
+
+
+def repeated(once: Callable[[Sequence[Group]], list[Some]], groups: Sequence[Group]) -> list[Some]:
+    """What `once` answers to groups, in one call after the other where their attacks ask repeatedly."""
+    found: dict[int, Some] = {}
+    for times in sorted({repeats(group.attack) for group in groups}):
+        these = [i for i, group in enumerate(groups) if repeats(group.attack) == times]
+        asking = [groups[i] for i in these]
+        answers = averaged(once(asking), (once(asking) for _ in range(times - 1)))
+        found.update(zip(these, answers, strict=True))
+    return [found[i] for i in range(len(groups))]
+
+
+def ask_once(oracle: Oracle, groups: Sequence[Group]) -> list[Full]:
+    """Full answers; those that want as many gradients share their batches."""
     parts = [group.part() for group in groups]
-    found: dict[int, Answer] = {}
+    found: dict[int, Full] = {}
     # Together only with as many objectives, lest one attack pay for another's backward passes.
     for count in sorted({len(part.objectives) for part in parts} - {0}):
         asking = [i for i, part in enumerate(parts) if len(part.objectives) == count]
@@ -23,11 +54,11 @@ def ask(oracle: Oracle, groups: Sequence[Group]) -> list[Answer]:
             logits, jacobian = oracle.jacobian(part)
             found[i] = Jacobian(**vars(judged(groups[i], logits)), jacobian=jacobian)
     rest = [i for i in range(len(groups)) if i not in found]
-    found.update(zip(rest, look(oracle, [groups[i] for i in rest]), strict=True))
+    found.update(zip(rest, look_once(oracle, [groups[i] for i in rest]), strict=True))
     return [found[i] for i in range(len(groups))]
 
 
-def look(oracle: Oracle, groups: Sequence[Group]) -> list[Scores]:
+def look_once(oracle: Oracle, groups: Sequence[Group]) -> list[Scores]:
     """The scores at the points of all groups, by one forward pass for them together."""
     if not groups:
         return []
@@ -43,6 +74,19 @@ def judged(group: Group, logits: torch.Tensor) -> Scores:
     goal = group.case.goal if lane is None else take(group.case.goal, lane)
     labels = logits.argmax(1)
     return Scores(labels=labels, reached=goal.reached(logits, labels), logits=logits, lane=lane)
+
+
+def unchanged(oracle: Oracle, x: Tensor, goal: Goal, times: int) -> tuple[Scores, Tensor]:
+    """What is said of the pictures themselves, and (N,) bool where the prediction is wrong; each of every look."""
+    everything = Part(x, torch.arange(len(x), device=x.device))
+    label = Goal(goal.y)
+
+    def seen() -> list[Scores]:
+        logits = check_answer(oracle.scores(everything), goal)
+        return [Scores(labels=logits.argmax(1), reached=g.reached(logits), logits=logits) for g in (goal, label)]
+
+    own, wrong = averaged(seen(), (seen() for _ in range(times - 1)))
+    return own, wrong.reached
 
 
 def restricted(answer: Answer, access: Access) -> Answer:

@@ -1,6 +1,6 @@
 """What an attack is: a frozen record of options that asks questions and never touches the model."""
 
-from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
@@ -19,8 +19,15 @@ class Attack(Protocol):
     not depend on other lanes. Points that were asked about must not be changed in place.
     """
 
-    access: ClassVar[Access]  # the most it may learn from an answer
-    name: ClassVar[str]  # as the command line calls it
+    @property
+    def access(self) -> Access:
+        """The most it may learn from an answer."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """As the command line calls it."""
+        ...
 
     @property
     def rounds(self) -> int:
@@ -39,6 +46,11 @@ class Attack(Protocol):
 def restarts(attack: Attack) -> int:
     """How often each picture is attacked from the start."""
     return int(getattr(attack, "restarts", 1))
+
+
+def repeats(attack: object) -> int:
+    """How often each of its questions is asked, to be averaged; said by `repeats` (`holdfast.attacks.EoT`)."""
+    return int(getattr(attack, "repeats", 1))
 
 
 def targets(attack: Attack, logits: Tensor, goal: Goal) -> Tensor | None:

@@ -7,14 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Part, Scores, borrow
+from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Scores, borrow
 from holdfast.access.answer import keep_lanes
 from holdfast.access.borrow import Model, home
-from holdfast.attacks.asking import affordable, ask, look, restricted
-from holdfast.attacks.attack import Attack, wanders
+from holdfast.attacks.asking import affordable, ask, look, restricted, unchanged
+from holdfast.attacks.attack import Attack, repeats, wanders
 from holdfast.attacks.best import Aim, Best, Merit, best_point_of_lane, keep_better, nothing_yet
 from holdfast.attacks.case import Case
-from holdfast.attacks.check import check_answer, check_attacks, check_pictures, check_place, check_target
+from holdfast.attacks.check import check_attacks, check_pictures, check_place, check_target
 from holdfast.attacks.group import Group, merged
 from holdfast.attacks.queue import Plan, Queue, plans
 from holdfast.attacks.record import Record, inside_box, within
@@ -80,7 +80,7 @@ def run(
         engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget)
         engine.work(trace, progress)
     attack_of = torch.tensor([plan.attack for plan in engine.plans], device=there)
-    return record.result(threat, goal, meter, engine.logits, attack_of, x.device)
+    return record.result(threat, meter, engine.logits, attack_of, x.device)
 
 
 def usable(tensor: Tensor) -> Tensor:
@@ -105,10 +105,11 @@ class Engine:
         self.attacks, self.oracle, self.record, self.goal = attacks, oracle, record, goal
         self.threat, self.place, self.seed, self.budget = threat, place, seed, budget
         everything = torch.arange(len(place), device=place.device)
-        self.logits = check_answer(oracle.scores(Part(record.x, everything)), goal)
-        wrong = self.logits.argmax(1) != goal.y
+        looks = max(map(repeats, attacks))
+        seen, wrong = unchanged(oracle, record.x, goal, looks)
+        self.logits = seen.logits
         own = torch.zeros_like(wrong) if goal.target is None else goal.target == goal.y
-        record.start(wrong, own if record.aim == "highest_loss" else own | wrong)
+        record.start(wrong, own if record.aim == "highest_loss" else own | wrong, seen.reached, looks)
         self.plans = plans(attacks, self.logits, goal)
         self.queue = Queue(self.plans, everything[~record.closed])
         self.groups: list[Group] = []  # one an attack

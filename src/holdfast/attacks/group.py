@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access, Answer, Part, Query
 from holdfast.access.query import number_lanes
-from holdfast.attacks.attack import Attack
+from holdfast.attacks.attack import Attack, repeats
 from holdfast.attacks.best import Best
 from holdfast.attacks.case import Case
 from holdfast.errors import BudgetError
@@ -51,10 +51,10 @@ class Group:
         return Part(query.points, picture, self.point_goal(), query.objectives, query.classes)
 
     def points_asked(self) -> Tensor:
-        """(L,) int64: how many points each lane asks."""
+        """(L,) int64: how many points each lane asks, each as often as its attack repeats a question."""
         if self.query.lane is None:
-            return torch.ones_like(self.picture)
-        return torch.bincount(self.query.lane, minlength=len(self))
+            return torch.full_like(self.picture, repeats(self.attack))
+        return torch.bincount(self.query.lane, minlength=len(self)) * repeats(self.attack)
 
     def backward_passes(self) -> int:
         """How many backward passes each point asks for."""

@@ -9,7 +9,6 @@ from holdfast.access import Answer, Gradient, Meter
 from holdfast.attacks.best import Aim, Best, is_better, nothing_yet
 from holdfast.attacks.result import AttackResult, Trace
 from holdfast.lanes import map_lanes, take
-from holdfast.losses import Goal
 from holdfast.threats import Threat
 
 
@@ -22,12 +21,16 @@ class Record:
         self.x_adv, self.merit = nothing.kept, nothing.merit
         self.lane = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
         self.closed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        self.wrong = torch.zeros_like(self.closed)
+        self.wrong = self.reached = torch.zeros_like(self.closed)
+        self.looks = 1
         self.traced: Trace | None = None
 
-    def start(self, wrong: Tensor, settled: Tensor) -> None:
-        """Close pictures that are not attacked: (N,) masks of those predicted wrongly, and of all that are settled."""
-        self.wrong |= wrong
+    def start(self, wrong: Tensor, settled: Tensor, reached: Tensor, looks: int) -> None:
+        """Close pictures that are not attacked: (N,) masks of those predicted wrongly, and of all that are settled.
+
+        `reached` (N,): those that reach the goal as they are; `looks`: how many passes it took to see all that.
+        """
+        self.wrong, self.reached, self.looks = wrong, reached, looks
         self.closed |= settled
 
     def trace(self, lanes: int, rounds: int) -> None:
@@ -66,7 +69,7 @@ class Record:
                 self.closed[rows[found.reached]] = True
 
     def result(
-        self, threat: Threat, goal: Goal, meter: Meter, logits: Tensor, attack: Tensor, device: torch.device
+        self, threat: Threat, meter: Meter, logits: Tensor, attack: Tensor, device: torch.device
     ) -> AttackResult:
         """The final word: sizes are measured again, and a point outside the threat is no success.
 
@@ -74,13 +77,13 @@ class Record:
         """
         size = threat.size(self.x_adv.to(torch.float64, copy=True).sub_(self.x))
         self.x_adv[size == 0] = self.x[size == 0]  # to the bit: a clamp turns -0.0 into 0.0
-        reached = torch.where(self.lane < 0, goal.reached(logits), self.merit.reached)
+        reached = torch.where(self.lane < 0, self.reached, self.merit.reached)
         success = reached & within(threat, size, self.x.dtype) & inside_box(threat, self.x_adv)
         parts = AttackResult(
             x_adv=self.x_adv,
             success=success,
             size=size,
-            queries=meter.forward - 1,
+            queries=meter.forward - self.looks,
             forward=meter.forward,
             backward=meter.backward,
             step=torch.where(self.wrong, 0, torch.where(success, self.merit.question, -1)),

@@ -12,7 +12,7 @@ from holdfast.errors import OptionError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from holdfast.attacks import AttackResult
+    from holdfast.attacks import Attack, AttackResult, External
     from holdfast.data import Pictures
     from holdfast.evaluate import Verdict
     from holdfast.models import Opened
@@ -46,6 +46,7 @@ def command(
         ),
     ] = "pgd",
     attack_set: flags.Set = None,
+    eot: flags.EoT = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -75,12 +76,13 @@ def command(
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     within = threats.build(threat, eps=given.number(eps, "--eps"), low=low, high=high)
+    (chosen,) = common.attacks_of(attack, None, attack_set, within, eot)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     goal = common.class_of(target, pictures)
     opened = common.model_of(model, weights, model_set, pictures, device)
     folder = new_folder(out or given.run_name("attack", model, data, attack, threat))
     with screen.progress("attempts") as bar:
-        found, verdict = _attacked(opened, pictures, within, attack, given.pairs(attack_set, "--set"), goal, seed, bar)
+        found, verdict = _attacked(opened, pictures, within, chosen, goal, seed, bar)
     plain = write(folder, pictures, found, verdict, arrays, within)
     broken, right = int((verdict.success & ~verdict.start_wrong).sum()), int((~verdict.start_wrong).sum())
     goal_text = "" if target is None else f" as {target}"
@@ -97,8 +99,7 @@ def _attacked(
     opened: "Opened",
     pictures: "Pictures",
     threat: "Threat",
-    name: str,
-    options: dict[str, str],
+    attack: "Attack | External",
     goal: int | None,
     seed: int,
     bar: Bar,
@@ -111,33 +112,35 @@ def _attacked(
     from holdfast.access.borrow import home
     from holdfast.evaluate import Meter, verify
     from holdfast.evaluate.edges import norm_of
+    from holdfast.evaluate.generators import seeded
 
-    model, attack = opened.model, common.attack_of(name, options)
+    model = opened.model
     if isinstance(attack, attacks.External) and goal is not None:
-        raise OptionError(f"--target with --attack {name}; allowed: with an attack of our own. Leave one out.")
+        raise OptionError(f"--target with --attack {attack.name}; allowed: with an attack of our own. Leave one out.")
     here = home(model, pictures.images)
     x, y = pictures.x().to(here), pictures.labels.to(here)
     target: Tensor | None = None if goal is None else torch.full_like(y, goal)
     at = pictures.place
-    with Meter(model) as meter:
-        if isinstance(attack, attacks.External):
-            found = attacks.run_external(attack, model, x, y, threat, seed=seed, picture=at)
-        else:
-            tell = partial(bar.update, text="attacking")
-            found = attacks.run(attack, model, x, y, threat, seed=seed, target=target, picture=at, progress=tell)
-    verdict = verify(
-        model,
-        x,
-        found.x_adv,
-        y,
-        norm=norm_of(threat),
-        eps=float(threat.eps),
-        low=threat.low,
-        high=threat.high,
-        target=target,
-        needs_gradient=attack.access >= Access.GRADIENT,
-        backward=meter.backward,
-    )
+    with seeded(seed, "attack", here):
+        with Meter(model) as meter:
+            if isinstance(attack, attacks.External):
+                found = attacks.run_external(attack, model, x, y, threat, seed=seed, picture=at)
+            else:
+                tell = partial(bar.update, text="attacking")
+                found = attacks.run(attack, model, x, y, threat, seed=seed, target=target, picture=at, progress=tell)
+        verdict = verify(
+            model,
+            x,
+            found.x_adv,
+            y,
+            norm=norm_of(threat),
+            eps=float(threat.eps),
+            low=threat.low,
+            high=threat.high,
+            target=target,
+            needs_gradient=attack.access >= Access.GRADIENT,
+            backward=meter.backward,
+        )
     return found, verdict
 
 

@@ -89,9 +89,12 @@ def model_of(
 
 
 def attacks_of(
-    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "Threat"
+    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "Threat", eot: int | None = None
 ) -> "tuple[Attack | External, ...]":
-    """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named."""
+    """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named.
+
+    `eot`: over how many answers each question is averaged; None leaves that as the suite has it.
+    """
     from holdfast.evaluate import suite as suite_of
 
     chosen = given.pairs(options, "--set")
@@ -100,10 +103,10 @@ def attacks_of(
             raise OptionError(
                 f"--set {next(iter(chosen))}=... without --attack; allowed: with an attack. Add --attack pgd."
             )
-        return suite_of(suite or "quick").within(threat)
+        return averaging(suite_of(suite or "quick").within(threat), eot)
     if suite is not None:
         raise OptionError(f"--attack {attack} and --suite {suite}; allowed: one of the two. Leave one out.")
-    return (attack_of(attack, chosen),)
+    return averaging((attack_of(attack, chosen),), eot)
 
 
 def attack_of(name: str, options: Mapping[str, str]) -> "Attack | External":
@@ -111,6 +114,19 @@ def attack_of(name: str, options: Mapping[str, str]) -> "Attack | External":
     from holdfast import attacks, bridges
 
     return bridges.build(name, options) if bridges.is_bridge(name) else attacks.build(name, options)
+
+
+def averaging(attacks: "tuple[Attack | External, ...]", eot: int | None) -> "tuple[Attack | External, ...]":
+    """The attacks, each averaged over `eot` answers if a number is given; `OptionError` for one from elsewhere."""
+    from holdfast.attacks import External
+    from holdfast.attacks.eot import around
+
+    if eot is None:
+        return attacks
+    own = [attack for attack in attacks if not isinstance(attack, External)]
+    if len(own) < len(attacks):
+        raise OptionError(f"--eot {eot} with an attack from elsewhere; allowed: with attacks of our own. Leave it out.")
+    return tuple(around(attack, eot) for attack in own)
 
 
 def class_of(text: str | None, pictures: "Pictures") -> int | None:

@@ -55,6 +55,7 @@ def command(
         ),
     ] = None,
     attack_set: flags.Set = None,
+    eot: flags.EoT = None,
     batch: Annotated[
         str,
         typer.Option("--batch", metavar="auto|N", help="Pictures a call of the model.", rich_help_panel=flags.RUN),
@@ -130,7 +131,7 @@ def command(
     common.use_threads(threads)
     radii = given.numbers(eps, "--eps")
     within = threats.build(threat, eps=max(radii), low=low, high=high)
-    attacks = common.attacks_of(attack, suite, attack_set, within)
+    attacks = common.attacks_of(attack, suite, attack_set, within, eot)
     part, size = given.part(shard), given.batch_size(batch)
     least, xml, use = given.gate(at_least, part), given.junit(junit, part), given.stand_in(stand_in)
     names = (

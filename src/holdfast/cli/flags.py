@@ -100,6 +100,15 @@ Set = Annotated[
         rich_help_panel=ATTACK,
     ),
 ]
+EoT = Annotated[
+    int | None,
+    typer.Option(
+        "--eot",
+        metavar="N",
+        help="For a model that answers at random: average every question over N answers.",
+        rich_help_panel=ATTACK,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=RUN)]
 Out = Annotated[
     Path | None,

@@ -13,6 +13,7 @@ from holdfast.attacks.engine import Progress
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import norm_of
+from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.verify import Meter, Verdict, refuse_idle, verify
 from holdfast.threats import Threat
 
@@ -35,6 +36,11 @@ class Job:
     sources: tuple[tuple[str, Model], ...] = ()  # models, by name, that pictures are transferred from to check
 
     def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
+        """As `attacked`, with numbers of their own for a model that draws some."""
+        with seeded(self.seed, f"pictures from {rows.start}", home(self.model, self.pictures.images)):
+            return self.attacked(rows, tell)
+
+    def attacked(self, rows: slice, tell: Callable[[float], None]) -> dict[str, Tensor]:
         """The records (`holdfast.evaluate.shards.Shard`) of these pictures; `tell` hears which share of it is done.
 
         Raises: `AttackDidNothing` as `verify`; `ModelError` and `DataError` as the engine; `AttackError` as

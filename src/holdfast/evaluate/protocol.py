@@ -17,6 +17,7 @@ from holdfast.data import Pictures
 from holdfast.evaluate import checks as all_checks
 from holdfast.evaluate import edges
 from holdfast.evaluate.findings import Finding
+from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.job import Job
 from holdfast.evaluate.request import Request, chosen
 from holdfast.evaluate.result import Evaluation, Progress, evaluation
@@ -139,7 +140,8 @@ class Work:
             dtype=job.dtype,
             sources=job.sources,
         )
-        findings = all_checks.of_sample(sample)
+        with seeded(job.seed, "checks", sample.x.device):
+            findings = all_checks.of_sample(sample)
         for finding in findings:
             if finding.verdict == "fail":
                 log.warning("check %s failed: %s. %s", finding.name, finding.evidence, finding.advice)

@@ -86,6 +86,13 @@ def listed_attacks(run: Run) -> list[dict[str, Any]]:
     return list(attack["options"]) if isinstance(attack["options"], list) else [attack]
 
 
+def averaged_over(run: Run) -> int:
+    """How many answers the run's attacks average each question over: 1, or the samples of `holdfast.attacks.EoT`."""
+    options = run.get("options", {}).get("attack", {}).get("options", {})
+    listed = options if isinstance(options, list) else [options]
+    return max(int(entry["samples"]) if "attack" in entry else 1 for entry in listed)
+
+
 def attack_names(run: Run) -> list[str]:
     """The attacks of a run in their order, told apart by a number where two have one name."""
     names = [str(entry["name"]) for entry in listed_attacks(run)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from holdfast.access.borrow import Model
+from holdfast.access.borrow import Model, home
 from holdfast.attacks import Attack, External
 from holdfast.attacks.attack import restarts
 from holdfast.attacks.external import check_norm
@@ -12,6 +12,7 @@ from holdfast.data import Pictures
 from holdfast.errors import OptionError, unknown
 from holdfast.evaluate import batch as batches
 from holdfast.evaluate import edges, provenance, speed
+from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.job import Job, bounds, mine
 from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.speed import Use
@@ -57,7 +58,8 @@ class Request:
             self._check_part(*self.part)
         for attack in self.attacks:
             check_norm(attack, self.threats[0])
-        object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
+        with seeded(self.seed, "answers", home(self.model, self.pictures.images)):
+            object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
         if self.transfer_from is not None:
             edges.check_model(self.transfer_from, self.pictures)
 
@@ -131,7 +133,8 @@ class Request:
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return batches.DEFAULT
         model = speed.build(self.model, faster) or edges.takes_float32(self.model)
-        return batches.choose(model, self.pictures, self._passes, edges.picture_type(self.model))
+        with seeded(self.seed, "batch", home(self.model, self.pictures.images)):
+            return batches.choose(model, self.pictures, self._passes, edges.picture_type(self.model))
 
     def _check_part(self, number: int, of: int) -> None:
         if not 1 <= number <= of:

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
 from holdfast.attacks import Aim, Attack, AttackResult, External, Trace, run, run_in_a_row
+from holdfast.attacks.attack import repeats
+from holdfast.attacks.eot import around
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import extent, norm_of, whole_box
+from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.verify import Verdict, verify
 from holdfast.losses import Goal
 from holdfast.losses.objectives import objective
@@ -34,11 +37,17 @@ class Trial:
     queries: Tensor  # (n,) int64, points the attack asked about each picture
     claimed: Tensor  # (n,) bool, successes as the attack has them
     trace: Trace | None  # what every lane saw
+    x_adv: Tensor  # (n, C, H, W), what it returned
 
     @property
     def broken(self) -> Tensor:
         """(n,) bool: right before, and a verified success."""
         return self.verdict.success & ~self.verdict.start_wrong
+
+    @property
+    def standing(self) -> Tensor:
+        """(n,) bool: neither wrong before nor a verified success."""
+        return ~(self.verdict.success | self.verdict.start_wrong)
 
 
 class Sample:
@@ -46,9 +55,10 @@ class Sample:
 
     Attributes: `model`, `threats` (ascending eps) as evaluated; `row` all attacks, `attacks` only the leading one, as
     the others see what it leaves and to question all would cost more than the evaluation; `in_a_row` how many there
-    are; `sources` models, by name, that pictures are transferred from; `x` (n, C, H, W), `y` (n,) on the model's
-    device; `extent` smallest and largest value of all pictures; `training` the modules that were given in training mode
-    and act otherwise in it; `forward`, `backward` passes that the checks made so far.
+    are; `repeats` over how many answers the leading one averages; `sources` models, by name, that pictures are
+    transferred from; `x` (n, C, H, W), `y` (n,) on the model's device; `extent` smallest and largest value of all
+    pictures; `training` the modules that were given in training mode and act otherwise in it; `forward`, `backward`
+    passes that the checks made so far.
     """
 
     def __init__(
@@ -68,6 +78,7 @@ class Sample:
         self.model, self.attacks, self.threats = model, (leading(attacks),), tuple(threats)
         self.row = tuple(attacks)
         self.in_a_row = len(attacks)
+        self.repeats = repeats(self.attacks[0])
         self.seed, self.batch = seed, batch
         self.sources = tuple(sources)
         self.x, self.y = pictures.x(first, dtype).to(there), pictures.labels[first].to(there)
@@ -110,9 +121,30 @@ class Sample:
         return logits
 
     def standing(self, most: int | None = None) -> Tensor:
-        """(n,) bool: right before the attack and not broken by it, the first `most` of them."""
-        held = self.right & ~self.attacked(float(self.threat.eps)).broken
+        """(n,) bool: right before the attack and not broken by it, the first `most` of them.
+
+        A model that answers at random is taken at its average answer: what fools that is broken as well.
+        """
+        trial = self.attacked(float(self.threat.eps))
+        held = self.right & ~trial.broken
+        if self.repeats > 1:
+            held &= self.expected(trial.x_adv).argmax(1) == self.y
         return held if most is None else held & (held.cumsum(0) <= most)
+
+    def averaged(self, attacks: Sequence[Attack]) -> list[Attack]:
+        """Attacks of a check's own, averaged over as many answers as the one under evaluation."""
+        return list(attacks) if self.repeats == 1 else [around(attack, self.repeats) for attack in attacks]
+
+    def expected(self, x: Tensor) -> Tensor:
+        """Logits of `x`, averaged over as many answers as the attack averages over.
+
+        Answers to other points are drawn by the same numbers, or chance would hide what a short step does.
+        """
+        answers = []
+        for number in range(self.repeats):
+            with seeded(self.seed, f"answer {number}", x.device):
+                answers.append(self.ask(x))
+        return torch.stack(answers).mean(0)
 
     @property
     def logits(self) -> Tensor:
@@ -124,9 +156,16 @@ class Sample:
     def gradient(self, loss: str) -> Tensor:
         """(n, C, H, W): gradient of a loss at the unchanged sample, asked for once; zero where the model cuts it."""
         if loss not in self._gradients:
-            pieces = zip(torch.split(self.x, self.batch), torch.split(self.y, self.batch), strict=True)
-            self._gradients[loss] = torch.cat([self._gradient(loss, x, y) for x, y in pieces])
+            self._gradients[loss] = self.fresh_gradient(loss)
         return self._gradients[loss]
+
+    def fresh_gradient(self, loss: str) -> Tensor:
+        """The same, asked for anew and averaged over as many as the attack averages over."""
+        total = torch.zeros_like(self.x)
+        for _ in range(self.repeats):
+            pieces = zip(torch.split(self.x, self.batch), torch.split(self.y, self.batch), strict=True)
+            total += torch.cat([self._gradient(loss, x, y) for x, y in pieces])
+        return total / self.repeats
 
     def _gradient(self, loss: str, x: Tensor, y: Tensor) -> Tensor:
         self.forward += len(x)
@@ -168,7 +207,7 @@ class Sample:
             refuse_nothing=False,
         )
         self.forward += verdict.passes
-        return Trial(verdict, found.queries, found.success, found.trace)
+        return Trial(verdict, found.queries, found.success, found.trace, found.x_adv)
 
     def search(
         self,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from holdfast.attacks import APGD, APGDT, FABT, PGD, Attack, Square
+from holdfast.attacks import APGD, APGDT, FABT, PGD, Attack, EoT, Square
 from holdfast.errors import OptionError, unknown
 from holdfast.threats import Threat
 
@@ -46,6 +46,18 @@ SUITES: dict[str, Suite] = {
                 APGDT(targets_tried=5, larger_radii=True),
                 FABT(targets_tried=5),
                 Square(ahead=16),
+            ),
+            threats=("linf", "l2", "l1"),
+        ),
+        # Croce & Hein 2020, sec. 5 and their code; they do not widen the radii in L1 here, as we do.
+        Suite(
+            "random",
+            "what AutoAttack's version for models that answer at random runs, with its budgets: Auto-PGD on the "
+            "cross-entropy and on the DLR loss, each question averaged over 20 answers",
+            (EoT(attack=APGD()), EoT(attack=APGD(loss="dlr"))),
+            sparse=(
+                EoT(attack=APGD(larger_radii=True)),
+                EoT(attack=APGD(loss="dlr", larger_radii=True)),
             ),
             threats=("linf", "l2", "l1"),
         ),

@@ -1,4 +1,5 @@
-"""Models: architectures by name, normalisation inside the model, folders with a card, and a user's own files.
+"""Models: architectures by name, normalisation inside the model, steps that defend it, folders with a card, and a
+user's own files.
 
 A model is a torch module from pictures (N, C, H, W), floating, in [0, 1], to logits (N, K).
 """
@@ -6,19 +7,27 @@ A model is a torch module from pictures (N, C, H, W), floating, in [0, 1], to lo
 from holdfast.models.cards import Card, load, save
 from holdfast.models.cast import Cast
 from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
+from holdfast.models.defended import Defended, random_steps
 from holdfast.models.normalized import Normalized
 from holdfast.models.opening import Opened, check_answer, open_model
+from holdfast.models.steps import JPEG, BitDepth, GaussianNoise, ResizePad, Step
 from holdfast.models.user import load_user
 from holdfast.models.weights import count_parameters, fit, read_weights, weights_sha256
 from holdfast.models.wrapped import Wrapped
 
 __all__ = [
     "ARCHITECTURES",
+    "JPEG",
     "Architecture",
+    "BitDepth",
     "Card",
     "Cast",
+    "Defended",
+    "GaussianNoise",
     "Normalized",
     "Opened",
+    "ResizePad",
+    "Step",
     "Wrapped",
     "architecture",
     "build",
@@ -28,6 +37,7 @@ __all__ = [
     "load",
     "load_user",
     "open_model",
+    "random_steps",
     "read_weights",
     "save",
     "weights_sha256",

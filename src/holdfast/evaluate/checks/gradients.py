@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from holdfast.attacks.eot import within
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 
 ADVICE = (
-    "Look for rounding, argmax, detach() or a saturated loss in the model: replace the dead step by its smooth twin "
-    "for the attack, attack the margin instead of the cross-entropy (--attack pgd --set loss=margin), or attack "
+    "Look for rounding, argmax, detach() or a saturated loss in the model: declare the dead step by "
+    "holdfast.models.Step(step, backward='straight_through'), or with a smooth function that stands in for it on the "
+    "way back; attack the margin instead of the cross-entropy (--attack pgd --set loss=margin), or attack "
     "without gradients."
 )
 
@@ -20,7 +22,7 @@ class Gradients:
     A gradient is zero when all its values are exactly 0: then the steepest direction is no direction. Trained models
     that end in logits have none such among clean pictures, even when sure of themselves; a few pictures may sit on a
     dead unit. More than `most` of the sample without a usable gradient fails, any at all warns.
-    Cost: 1 forward and 1 backward pass a picture of the sample.
+    Cost: 1 forward and 1 backward pass a picture of the sample, each as often as the attack averages.
     """
 
     most: float = 0.05
@@ -29,7 +31,7 @@ class Gradients:
 
     def look(self, sample: Sample) -> Finding:
         """From the gradients at the unchanged sample."""
-        losses = sorted({getattr(attack, "loss", "cross_entropy") for attack in sample.attacks})
+        losses = sorted({getattr(within(attack), "loss", "cross_entropy") for attack in sample.attacks})
         found_here = [(name, *self._count(sample, name)) for name in losses]
         loss, zero, broken = max(found_here, key=lambda entry: entry[1] + entry[2])
         evidence = (

@@ -56,12 +56,13 @@ class ScoresOnly:
         n = int(standing.sum())
         if not n:
             return found(self, "pass", "the attack left no picture of the sample standing")
-        square, towards_each = Square(queries=self.queries, ahead=16), APGDT(steps=50)
+        queries = max(self.queries // sample.repeats, 50)
+        square, towards_each = sample.averaged([Square(queries=queries, ahead=16), APGDT(steps=50)])
         searched = sample.search([square], sample.model, sample.threat, standing)
         alone = standing.clone()
         alone[standing] = searched.success
         hit, right = int(alone.sum()), int(sample.right.sum())
-        told = f"of {n} pictures that the attack left standing, Square breaks {hit} in {self.queries} queries"
+        told = f"of {n} pictures that the attack left standing, Square breaks {hit} in {queries} queries"
         if not hit:
             return found(self, "pass", told)
         missed = hit - int(sample.search([towards_each], sample.model, sample.threat, alone).success.sum())
@@ -92,5 +93,4 @@ class ScoresOnly:
 
 def by_scores(names: Sequence[str]) -> list[int]:
     """The places of attacks that use no gradient; an attack that is not ours counts as one that does."""
-    known = [(number, ATTACKS.get(name)) for number, name in enumerate(names)]
-    return [number for number, kind in known if kind is not None and kind.access < Access.GRADIENT]
+    return [n for n, name in enumerate(names) if name in ATTACKS and ATTACKS[name]().access < Access.GRADIENT]

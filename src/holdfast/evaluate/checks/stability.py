@@ -25,7 +25,7 @@ class Stability:
     From each picture a random direction is followed a thousandth of the box and eight times as far. The change of the
     margin grows as a power of the distance: 1 for functions with a gradient, about 1/2 for one that rounds its input,
     0 for one that is noise. Below `least`, in the median over the sample, warns, as a declared step may be at work.
-    Cost: 2 forward passes a picture of the sample.
+    Cost: 4 forward passes a picture of the sample, each as often as the attack averages.
     Source: cf. Pintor et al. 2022, arXiv:2106.09947, indicator of unstable predictions; there the spread of the loss.
     """
 
@@ -55,6 +55,7 @@ class Stability:
         direction = 2 * Draws(sample.seed, sample.place).uniform(sample.x) - 1
         # Towards the middle of the box, so that nothing is cut off at its sides.
         inward = torch.where(sample.x > (low + high) / 2, -1.0, 1.0) * direction.abs()
-        moved = sample.ask(sample.x + share * (high - low) * inward)
-        goal = Goal(sample.y)
-        return (objectives.margin(moved, goal) - objectives.margin(sample.logits, goal)).abs()
+        # Where the attack averages, the same draws are behind both answers, or they alone would make the difference.
+        ask, goal = sample.ask if sample.repeats == 1 else sample.expected, Goal(sample.y)
+        moved = ask(sample.x + share * (high - low) * inward)
+        return (objectives.margin(moved, goal) - objectives.margin(ask(sample.x), goal)).abs()

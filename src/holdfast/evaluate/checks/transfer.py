@@ -64,10 +64,10 @@ class Transfer:
     def _hits(self, sample: Sample, twin: Model, standing: Tensor) -> int | None:
         """How many of these pictures the model gets wrong once they were attacked on the twin; None if it has none."""
         try:
-            made = sample.search([PGD()], twin, sample.threat, standing, aim="highest_loss").x_adv
+            made = sample.search(sample.averaged([PGD()]), twin, sample.threat, standing, aim="highest_loss").x_adv
         except (HoldfastError, RuntimeError):  # a part that cannot take the pictures as they are
             return None
-        return int((sample.ask(made).argmax(1) != sample.y[standing]).sum())
+        return int((sample.expected(made).argmax(1) != sample.y[standing]).sum())
 
 
 def twins(sample: Sample, most: int) -> Iterator[tuple[str, Model]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-from holdfast.attacks import Attack, External
+from holdfast.attacks import Attack, EoT, External
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 
@@ -40,17 +40,19 @@ class Unbounded:
         if len(set(sample.logits.argmax(1).tolist())) == 1:
             told = f"the model gives all {len(sample)} pictures of the sample the same class, so no other may exist"
             return found(self, "skipped", told)
-        held = right & ~sample.attacked(eps).broken
+        held = right & sample.attacked(eps).standing
         stronger = [self.strengthened(attack) for attack in sample.attacks]
         again = ""
         if bool(held.any()) and stronger != list(sample.attacks):
-            first, held = int(held.sum()), held & ~sample.attacked(eps, stronger).broken
+            first, held = int(held.sum()), held & sample.attacked(eps, stronger).standing
             again = f" ({first} at first, {int(held.sum())} after {self.steps} times the steps)"
         evidence = f"{int(held.sum())} of {n} pictures hold at eps={eps:g}, the whole box{again}"
         return found(self, "fail" if bool(held.any()) else "pass", evidence, ADVICE)
 
-    def strengthened(self, attack: Attack | External) -> Attack | External:
+    def strengthened(self, attack: Any) -> Any:
         """The attack with more steps and restarts, as far as it has them."""
+        if isinstance(attack, EoT):
+            return replace(attack, attack=self.strengthened(attack.attack))
         record: Any = attack
         names = {field.name for field in fields(record)}
         changes: dict[str, int] = {}

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from holdfast.evaluate.findings import Finding, found
-from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.provenance import Run, averaged_over
 from holdfast.evaluate.summary import own
 
 
@@ -18,27 +18,37 @@ class Verified:
     box; finite values and logits; a picture wrong from the start returned unchanged; and, in sum, forward and backward
     passes against those that hooks on the model saw. Any difference fails, but for a success that hangs on two logits
     as good as equal, which another batch may round the other way.
+    Where the attack averages over several answers, the model is taken to answer at random: the verifier then looks
+    once more, and only a share of claims above `most` that does not hold fails, for points that are successes in
+    every one of those answers should mostly be so again.
     Cost: none, the verifier has run already.
     """
 
+    most: float = 0.25
     name: ClassVar[str] = "verified"
     title: ClassVar[str] = "An independent verifier confirms successes, sizes and passes"
 
     def read(self, run: Run, records: dict[str, Tensor]) -> Finding:
         """From claims, verdicts and counts on record."""
         differ = records["claimed"] != records["success"]
+        averaged, lapsed = averaged_over(run), int((records["claimed"] & ~records["success"]).sum())
+        fault = int((differ & ~records["tie"]).sum())
+        if averaged > 1:  # one more look at a model that answers at random may well see something else
+            fault = lapsed if lapsed > self.most * int(records["claimed"].sum()) else 0
         faults = {
-            "claims not confirmed": int((differ & ~records["tie"]).sum()),
+            "claims not confirmed": fault,
             "not finite": int((~records["finite"]).sum()),
             "outside the box": int((~records["inside_box"]).sum()),
             "larger than eps": int((~records["inside_eps"]).sum()),
-            "wrong from the start but changed": int((~records["untouched"] & ~records["tie"]).sum()),
+            "wrong from the start but changed": int((~records["untouched"] & ~records["tie"]).sum()) * (averaged == 1),
         }
         told = [f"{count} {what}" for what, count in faults.items() if count] + _miscounted(records)
         ties = int((differ & records["tie"]).sum())
         evidence = f"{int(own(records).sum())} successes found again on the returned pictures"
         if ties:
             evidence += f", {ties} claims undecided because two logits are as good as equal"
+        if averaged > 1:
+            evidence += f", {lapsed} more were successes in all of {averaged} answers but not in the verifier's"
         if not told:
             uncounted = (
                 "; passes not seen by hooks, the model is no module"
@@ -50,8 +60,9 @@ class Verified:
             self,
             "fail",
             f"{', '.join(told)}; {evidence}",
-            "If the check `randomness` fails as well, the model's own changing answers are the reason. Otherwise the "
-            "attack or the engine is at fault: report it with this run.",
+            "If the check `randomness` fails or warns as well, the model's own changing answers are the reason: "
+            "average over more of them (--eot). Otherwise the attack or the engine is at fault: report it with this "
+            "run.",
         )
 
 
