@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast import ranks
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration, table
+from holdfast.cli.together import together
 
 if TYPE_CHECKING:
     from holdfast.evaluate import Evaluation
 
 
+@together
 def command(
     model: flags.Model,
     data: flags.Data,
@@ -85,6 +88,16 @@ def command(
             rich_help_panel=flags.RUN,
         ),
     ] = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size",
+            min=1,
+            metavar="N",
+            help="Pictures a shard: what is written at once, and what processes share; by default 1000 at most.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = None,
     out: flags.Out = None,
     resume: flags.Resume = False,
     threads: flags.Threads = None,
@@ -127,6 +140,7 @@ def command(
             eps=radii,
             seed=seed,
             batch=size,
+            shard_size=shard_size,
             out=folder,
             resume=resume,
             shard=part,
@@ -136,6 +150,8 @@ def command(
             command=["holdfast", *sys.argv[1:]],
             card=common.card_plain(opened),
         )
+    if ranks.rank():  # the first of several processes shows, writes and judges
+        return
     told(screen, found, page=_page(found) if report and part is None else None, part=part)
     if least is not None:
         check_gate(found, least, checked=checks)
