@@ -233,7 +233,9 @@ def both(stores, work):
     ],
     ids=["even", "one is slow"],
 )
-def test_each_number_is_dealt_once(stores, pauses, expected):
+def test_each_number_is_dealt_once(stores, pauses, expected, monkeypatch):
+    monkeypatch.setattr(processes, "PAUSE", 0.1)
+
     def work(here):
         took = []
         for number in here.deal("shards", range(1, 11)):
@@ -277,6 +279,7 @@ def test_what_is_agreed_and_told_is_heard_by_all(stores):
 
 def test_a_failure_is_heard_and_told_by_one(stores, monkeypatch):
     monkeypatch.setattr(processes, "SILENCE", 3.0)
+
     def work(here):
         if here.rank == 1:
             here.fail(OptionError("not that"))

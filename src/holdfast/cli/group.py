@@ -64,7 +64,7 @@ class Group(TyperGroup):
         """Run a command and leave with its exit code."""
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-            if code == INTERRUPTED:
+            if code == INTERRUPTED and not ranks.rank():
                 tell("interrupted")
             sys.stdout.flush()
         except Exception as error:
@@ -102,15 +102,15 @@ def tell_why(error: Exception) -> None:
     if isinstance(error, Interrupted):
         tell(str(error))
         return
-    told = message(error)
+    told, here = message(error), f"{ranks.named()}: " if ranks.rank() else ""
     if told is None:
         traceback.print_exception(error)
         tell(
-            "error: this was not foreseen. Unless one of the lines above is in a file of your own, it is a fault of "
-            "holdfast: please report it with them."
+            f"error: {here}this was not foreseen. Unless one of the lines above is in a file of your own, it is a "
+            "fault of holdfast: please report it with them."
         )
     elif told:
-        tell(told.replace("error: ", f"error: {ranks.named()}: ", 1) if ranks.rank() else told)
+        tell(told.replace("error: ", f"error: {here}", 1))
 
 
 def message(error: Exception) -> str | None:

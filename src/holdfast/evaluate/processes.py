@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cache
 from itertools import pairwise
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -26,7 +26,9 @@ from holdfast.errors import FailedElsewhere, OptionError, RunError
 T = TypeVar("T")
 
 PIECE = 4 * 2**20  # bytes; the store takes up to 8 MiB at once
+NAP = 0.02  # seconds between two questions of one that waits
 GLANCE = 0.5  # seconds between two looks at what the others say
+PAUSE = 1.0  # seconds in which every process should have begun its share
 BEAT = 2.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds without one, after which a process is taken for dead
 GRACE = 5.0  # seconds that all have to leave together, so that each can tell its own exit code
@@ -108,12 +110,13 @@ class Several:
 
         What another would do next is left to it, so that a process that was held up for a moment still does its share.
         """
+        until = monotonic() + PAUSE
         for number in numbers[self.rank :: self.size]:
             if self._takes(what, number):
                 yield number
         for other in range(self.rank + 1, self.rank + self.size):
             for before, number in reversed(list(pairwise(numbers[other % self.size :: self.size]))):
-                if not self._ask("check", [self._taken(what, before)]) and self._takes(what, number):
+                if not self._reached(what, before, until) and self._takes(what, number):
                     yield number
 
     def tell(self, name: str, content: bytes) -> None:
@@ -135,7 +138,7 @@ class Several:
     def wait_for(self, name: str, waiting: Callable[[], None] = lambda: None) -> bytes:
         """What is told under a name, once it is; `waiting` is called again and again until then."""
         while (content := self.heard(name)) is None:
-            self._over.wait(GLANCE / 5)
+            sleep(NAP)
             self._look()
             waiting()
         return content
@@ -169,20 +172,25 @@ class Several:
         """Wait until all are done."""
         self._ask("add", "over", 1)
         while int(self._ask("add", "over", 0)) < self.size:
-            self._over.wait(GLANCE / 5)
+            sleep(NAP)
             self._look()
         self._leave()
 
     def _leave(self) -> None:
-        """Go when all can go: the first process takes the store with it."""
+        """Go when all can go, the first process last, as the store goes with it; but do not wait for long."""
         limit = monotonic() + GRACE
-        with suppress(RunError):
-            left = int(self._ask("add", "left", 1))
-            while left < self.size and monotonic() < limit:
-                self._over.wait(GLANCE / 5)
-                left = int(self._ask("add", "left", 0))
+        self._count("left", self.size, limit)
         self._over.set()
         self._thread.join(BEAT)
+        self._count("gone", 0 if self.rank else self.size, limit)
+
+    def _count(self, what: str, enough: int, limit: float) -> None:
+        """Add one to a number that all add to, and wait until it is enough."""
+        with suppress(RunError):
+            count = int(self._ask("add", what, 1))
+            while count < enough and monotonic() < limit:
+                sleep(NAP)
+                count = int(self._ask("add", what, 0))
 
     def _look(self) -> bool:
         """Now and then, raise if another process failed or fell silent; whether this was such a moment."""
@@ -212,6 +220,12 @@ class Several:
         for number in numbers:
             if self._takes(what, number):
                 yield number
+
+    def _reached(self, what: str, number: int, until: float) -> bool:
+        """Whether a number is taken, perhaps after a wait for it."""
+        while not (taken := bool(self._ask("check", [self._taken(what, number)]))) and monotonic() < until:
+            sleep(NAP)
+        return taken
 
     def _takes(self, what: str, number: int) -> bool:
         self._look()
