@@ -192,8 +192,11 @@ def test_killed_processes_are_resumed_by_another_number(tmp_path, model, victim)
         done = launch(count, *words, "--out", folder, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert content(tmp_path / "run") == content(tmp_path / "whole")
-    first, second = json.loads((tmp_path / "run" / "timing.json").read_text())["starts"]
-    assert [len(first["processes"]), len(second["processes"])] == [2, 3]
+    # What a process did just before the kill may not have reached the first one, so the earlier start says less.
+    last = json.loads((tmp_path / "run" / "timing.json").read_text())["starts"][-1]
+    assert last["resumed"]
+    assert [one["rank"] for one in last["processes"]] == [0, 1, 2]
+    assert 0 < sum(len(one["attack_seconds"]) for one in last["processes"]) < 12
 
 
 @pytest.mark.slow
