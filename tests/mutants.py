@@ -729,4 +729,32 @@ MUTANTS = [
         "",
         "tests/test_bridges.py -k 'leave_no_trace'",
     ),
+    Mutant(
+        "every process does all shards",
+        "evaluate/processes.py",
+        'return int(self._ask("add", self._taken(what, number), 1)) == 1',
+        "return True",
+        "tests/test_processes.py -k 'dealt_once or draws'",
+    ),
+    Mutant(
+        "passes that checks share are counted by each process",
+        "evaluate/sample.py",
+        "total[kind] = own + sum(passes[place] for passes in shared.values())",
+        "total[kind] = sum(sample[kind] for sample in samples)",
+        "tests/test_processes.py -k 'share_is_counted_once'",
+    ),
+    Mutant(
+        "others are not told of a failure",
+        "evaluate/processes.py",
+        'self._ask("set", "failed", json.dumps(told))',
+        "json.dumps(told)",
+        "tests/test_processes.py -k 'failure_is_heard'",
+    ),
+    Mutant(
+        "rank 1 evaluates whatever model it has",
+        "evaluate/protocol.py",
+        "other = differences(run, request.described(run))",
+        "other: list[str] = []",
+        "tests/test_processes.py -k 'other_models'",
+    ),
 ]

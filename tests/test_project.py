@@ -29,13 +29,14 @@ HEAVY = {
     "jinja2",
     "pooch",
     "safetensors",
+    "lightning_fabric",
     "tqdm",
     "matplotlib",
     "playwright",
 }
 PACKAGES = [name for _, name, _ in pkgutil.iter_modules(holdfast.__path__, "holdfast.")]
 LIBRARY = [name for name in PACKAGES if name not in ("holdfast.cli", "holdfast.__main__")]
-INTERNAL = {"holdfast.files"}  # no page in the reference
+INTERNAL = {"holdfast.files", "holdfast.ranks"}  # no page in the reference
 MODULES = [name for _, name, _ in pkgutil.walk_packages(holdfast.__path__, "holdfast.") if "__main__" not in name]
 
 

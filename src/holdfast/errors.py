@@ -28,6 +28,14 @@ class RunError(HoldfastError):
     """A run folder cannot be written, read, resumed or merged."""
 
 
+class FailedElsewhere(RunError):
+    """Another of several processes failed, and has told why; `usage` says whether by an `OptionError`."""
+
+    def __init__(self, text: str, *, usage: bool = False) -> None:
+        super().__init__(text)
+        self.usage = usage
+
+
 class BelowTheGate(HoldfastError):
     """A robust accuracy that was asked for is not shown by the evaluation."""
 

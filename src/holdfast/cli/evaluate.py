@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast import ranks
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration, table
+from holdfast.cli.together import together
 
 if TYPE_CHECKING:
     from holdfast.evaluate import Evaluation
 
 
+@together
 def command(
     model: flags.Model,
     data: flags.Data,
@@ -113,6 +116,16 @@ def command(
             rich_help_panel=flags.RUN,
         ),
     ] = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size",
+            min=1,
+            metavar="N",
+            help="Pictures a shard: what is written at once, and what processes share; by default 1000 at most.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = None,
     out: flags.Out = None,
     resume: flags.Resume = False,
     threads: flags.Threads = None,
@@ -159,6 +172,7 @@ def command(
             eps=radii,
             seed=seed,
             batch=size,
+            shard_size=shard_size,
             out=folder,
             resume=resume,
             shard=part,
@@ -170,6 +184,8 @@ def command(
             command=["holdfast", *sys.argv[1:]],
             card=common.card_plain(opened),
         )
+    if ranks.rank():  # the first of several processes shows, writes and judges
+        return
     gate = None if least is None else Gate(least, checked=checks)
     if xml is not None:
         write_junit(found, xml, gate)

@@ -5,20 +5,25 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from typer.core import TyperGroup
 
+from holdfast import ranks
 from holdfast.cli.screen import stop_logging
-from holdfast.errors import HoldfastError, OptionError
+from holdfast.errors import FailedElsewhere, HoldfastError, OptionError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Interrupted(Exception):
     """Ctrl-C in a run that can go on; its text says how."""
+
+
+class Told(Exception):
+    """A failure that was told already; `args` is its exit code."""
 
 
 @contextmanager
@@ -29,7 +34,19 @@ def resumable() -> Iterator[None]:
     except KeyboardInterrupt as error:
         words = ["holdfast", *sys.argv[1:]]
         again = shlex.join(words if "--resume" in words else [*words, "--resume"])
-        raise Interrupted(f"interrupted; go on with: {again}") from error
+        several = "the same command and --resume" if ranks.size() > 1 else None
+        raise Interrupted(f"interrupted; go on with: {several or again}") from error
+
+
+@contextmanager
+def told_once(fails_first: Callable[[], bool]) -> Iterator[None]:
+    """Of several processes that fail, only the first tells why, and before any other one ends."""
+    try:
+        yield
+    except Exception as error:
+        if fails_first():
+            tell_why(error)
+        raise Told(code_of(error)) from error
 
 
 class Group(TyperGroup):
@@ -47,7 +64,7 @@ class Group(TyperGroup):
         """Run a command and leave with its exit code."""
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-            if code == INTERRUPTED:
+            if code == INTERRUPTED and not ranks.rank():
                 tell("interrupted")
             sys.stdout.flush()
         except Exception as error:
@@ -59,23 +76,41 @@ class Group(TyperGroup):
 
 def leave(error: Exception) -> NoReturn:
     """Say what went wrong in one line, and exit."""
+    if not isinstance(error, Told):
+        tell_why(error)
+    sys.exit(code_of(error))
+
+
+def code_of(error: Exception) -> int:
+    """The exit code for an error."""
+    if isinstance(error, Told):
+        return int(error.args[0])
+    if isinstance(error, Interrupted):
+        return INTERRUPTED
+    usage = isinstance(error, OptionError) or hasattr(error, "format_message") or getattr(error, "usage", False)
+    return USAGE if usage else FAILED
+
+
+def tell_why(error: Exception) -> None:
+    """Say what went wrong in one line, unless another process does."""
     if isinstance(error, BrokenPipeError):
         # The reader of our output has left, as `head` does. Nothing may be written to it any more, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+        return
+    if isinstance(error, FailedElsewhere) or (ranks.rank() and hasattr(error, "format_message")):
+        return
     if isinstance(error, Interrupted):
         tell(str(error))
-        sys.exit(INTERRUPTED)
-    told = message(error)
+        return
+    told, here = message(error), f"{ranks.named()}: " if ranks.rank() else ""
     if told is None:
         traceback.print_exception(error)
         tell(
-            "error: this was not foreseen. Unless one of the lines above is in a file of your own, it is a fault of "
-            "holdfast: please report it with them."
+            f"error: {here}this was not foreseen. Unless one of the lines above is in a file of your own, it is a "
+            "fault of holdfast: please report it with them."
         )
     elif told:
-        tell(told)
-    sys.exit(USAGE if isinstance(error, OptionError) or hasattr(error, "format_message") else FAILED)
+        tell(told.replace("error: ", f"error: {here}", 1))
 
 
 def message(error: Exception) -> str | None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from holdfast import ranks
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -17,15 +19,21 @@ WIDE = 160  # columns where there is no terminal
 
 
 class Screen:
-    """Where a command writes to. `plain` is for `--json`, `quiet` silences everything but results and errors."""
+    """Where a command writes to. `plain` is for `--json`, `quiet` silences everything but results and errors.
+
+    Of several processes of one command only the first shows results, notes and progress.
+    """
 
     def __init__(self, *, plain: bool = False, quiet: bool = False) -> None:
-        self.plain, self.quiet = plain, quiet
+        self.shown = ranks.rank() == 0
+        self.plain, self.quiet = plain, quiet = plain, quiet or not self.shown
         self.out, self.err = _console(stderr=False), _console(stderr=True)
         _log_to(self.err, logging.ERROR if quiet else logging.WARNING)
 
     def result(self, values: Mapping[str, Any], *shown: Any) -> None:
         """The end of a command: `values` with `--json`, else what is to be seen, line by line."""
+        if not self.shown:
+            return
         if self.plain:
             sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             return

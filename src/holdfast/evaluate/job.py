@@ -18,6 +18,8 @@ from holdfast.evaluate.verify import Meter, Verdict, refuse_idle, verify
 from holdfast.threats import Threat
 
 LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, a few times that in work
+SMALLEST = 64  # pictures that a shard keeps when it is cut for the sake of several processes; fewer fill no batch
+EIGHT = 8  # shards, and multiples of it, are shared evenly by 2, 4 and 8 processes
 
 
 @dataclass(frozen=True)
@@ -159,10 +161,14 @@ def bounds(pictures: int, values: int, shard_size: int | None) -> list[slice]:
     """Which pictures make up each shard: consecutive, and as equal in number as can be.
 
     Equal, so that no shard is so small that its result says nothing. By default 1000 pictures at most, fewer where
-    a picture has many values. Depends on nothing but its arguments.
+    a picture has many values; and a multiple of eight, or four or two, where that leaves each `SMALLEST` pictures.
+    Depends on nothing but its arguments: several processes share the shards that one process would have.
     """
     largest = shard_size or max(1, min(1000, LARGEST // max(values, 1)))
     count = -(-pictures // largest)
+    if shard_size is None:
+        even = EIGHT * -(-count // EIGHT)
+        count = next((n for n in (even, 4, 2) if n >= count and pictures >= n * SMALLEST), count)
     edges = [pictures * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges, edges[1:])]
 

@@ -1,32 +1,35 @@
 """The evaluation from beginning to end: refuse bad input, check a sample, attack shard by shard, sum up."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 from torch import Tensor
 
-from holdfast.access.borrow import Model
+from holdfast import ranks
+from holdfast.access.borrow import Model, home
 from holdfast.attacks import Attack, External
 from holdfast.data import Pictures
+from holdfast.errors import OptionError, RunError
 from holdfast.evaluate import checks as all_checks
-from holdfast.evaluate import edges
+from holdfast.evaluate import edges, processes, shards
 from holdfast.evaluate.findings import Finding
-from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.job import Job
+from holdfast.evaluate.processes import Processes
+from holdfast.evaluate.provenance import Run, differences
 from holdfast.evaluate.request import Request, chosen
 from holdfast.evaluate.result import Evaluation, Progress, evaluation
 from holdfast.evaluate.run_folder import CHECKS, RECORDS, SUMMARY, TIMING, Memory, RunFolder, Store, look_into
-from holdfast.evaluate.sample import Sample
+from holdfast.evaluate.sample import Sample, spent
 from holdfast.evaluate.speed import Use
 from holdfast.evaluate.summary import summarise
 from holdfast.evaluate.table import records_csv
-from holdfast.evaluate.timing import Timing
+from holdfast.evaluate.timing import Account, Timing
 from holdfast.files import alone, write_atomically
 from holdfast.threats import Threat
 
@@ -74,11 +77,19 @@ def evaluate(
     same arguments, in one process or in several, if `batch` is a number and `stand_in` "off": "auto" measures, and may
     choose otherwise the next time (parts of a run take 256 and no stand-in).
 
+    Where `torchrun` has launched several processes, all of them call this with the same arguments, share the work, and
+    get the same evaluation; the first one writes the folder and hears of the progress.
+
     Raises: `OptionError`, `DataError`, `ModelError` for bad input; `RunError` for a folder that cannot be used, is in
     use, or was begun with other options; `AttackDidNothing` when the attack changed no picture; `AttackError` when
-    one from elsewhere fails.
+    one from elsewhere fails; `FailedElsewhere` when another of several processes failed.
     Cost: the attack's passes at each radius, three forward passes a picture and radius to verify, and the checks.
     """
+    if shard is not None and ranks.size() > 1:
+        raise OptionError(
+            f"evaluate: shard {shard[0]}/{shard[1]} with {ranks.size()} processes; allowed: one of the two. Processes "
+            "share the shards by themselves: leave it out, or launch one process a part."
+        )
     edges.check_pictures(pictures, threat)
     request = Request(
         model=model,
@@ -96,39 +107,88 @@ def evaluate(
         card=card,
         command=command,
     )
-    path = None if out is None else Path(out)
-    recorded = None if path is None else look_into(path, resume)
-    with nullcontext() if path is None else alone(path):
+    with processes.joined(home(model, pictures.images)) as here:
+        # The first process may have chosen a name for the folder.
+        named = here.agree(lambda: None if out is None else str(out))
+        path = None if named is None else Path(named)
+        recorded = look_into(path, resume) if path is not None and here.rank == 0 else None
+        with nullcontext() if path is None or here.rank else alone(path):
+            store = _begin(request, path, recorded, here)
+            timing = Timing(None if recorded is None else store.read(TIMING) or {})
+            return Work(request, request.job(store.run), store, timing, progress, here, Account(here.rank)).do()
+
+
+def _begin(request: Request, path: Path | None, recorded: Run | None, here: Processes) -> Store:
+    """The run as the first process begins it or goes on with it, and as the others then find it."""
+    begun: list[Store] = []
+
+    def begin() -> Run:
         run = request.described(recorded)
-        store = Memory(run) if path is None else RunFolder.begin(path, run)
-        timing = Timing(None if recorded is None else store.read(TIMING) or {})
-        return Work(request, request.job(run), store, timing, progress).do()
+        begun.append(Memory(run) if path is None else RunFolder.begin(path, run))
+        return begun[0].run
+
+    run = here.agree(begin)
+    if begun:
+        return begun[0]
+    other = differences(run, request.described(run))
+    if other:
+        raise RunError(
+            f"rank {here.rank} of {here.size} is not given what rank 0 is: {'; '.join(other)}; allowed: the same "
+            "model, data and options in all processes. Load the weights in each, or seed what is random alike."
+        )
+    return Memory(run) if path is None else RunFolder.join(path, run)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Work:
-    """The work of one process on one run."""
+    """The work of one process on one run; `earlier` are the pictures that were done before it began."""
 
     request: Request
     job: Job
     store: Store
     timing: Timing
     progress: Progress | None
+    here: Processes
+    account: Account
+    earlier: int = 0
 
     def do(self) -> Evaluation:
         """Check, attack what is left, sum up."""
-        numbers = self.request.numbers
-        if 0 in numbers and self.request.checks and self.store.read(CHECKS) is None:
+        here, numbers = self.here, self.request.numbers
+        left = here.agree(lambda: self.left(numbers))
+        if left["checks"]:
             self.check()
-        self.attack(numbers)
+        self.attack(numbers, left["shards"])
+        if left["checks"]:
+            self.write_checks(wait=True)
+        self.gather(left["shards"])
+        made = self.sum_up(numbers) if here.rank == 0 else None
+        seconds = here.agree(lambda: self.timing.plain["seconds"])
+        return made or sum_up(self.store, numbers, seconds)
+
+    def left(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """What there is to do: whether to make the checks, and the numbers of the shards."""
+        checks = 0 in numbers and self.request.checks and self.store.read(CHECKS) is None
+        todo = [number for number in numbers if not self.store.has(number)]
+        if 0 < len(todo) < self.here.size:
+            log.warning(
+                "%d processes have %d shards to attack, so some have none; a smaller shard size makes more",
+                self.here.size,
+                len(todo),
+            )
+        return {"checks": checks, "shards": todo}
+
+    def sum_up(self, numbers: Sequence[int]) -> Evaluation:
+        """The evaluation, and in a whole run the files that are made last."""
+        timing = self.timing.stop()
         if self.request.part is None:
-            return finish(self.store, numbers, self.timing.stop())
-        return sum_up(self.store, numbers, self.timing.stop()["seconds"])
+            return finish(self.store, numbers, timing)
+        return sum_up(self.store, numbers, timing["seconds"])
 
     def check(self) -> None:
-        """The checks that ask the model: once a run, by the process that has the first shard."""
+        """The checks that ask the model: once a run, by the process that has the first shard, or by all together."""
         job = self.job
-        self.tell(0, len(job.pictures), "checking")
+        self.tell("checking")
         begun = perf_counter()
         sample = Sample(
             job.model,
@@ -140,46 +200,91 @@ class Work:
             dtype=job.dtype,
             sources=job.sources,
         )
-        with seeded(job.seed, "checks", sample.x.device):
-            findings = all_checks.of_sample(sample)
-        for finding in findings:
+        numbers = self.here.draw("checks", range(len(all_checks.SAMPLE_CHECKS)))
+        findings = [finding.to_plain() for finding in all_checks.of_sample(sample, numbers)]
+        told = {"findings": findings, "pictures": len(sample), **sample.to_plain()}
+        self.here.tell(f"checks {self.here.rank}", json.dumps(told).encode())
+        self.account.checks(sample.forward, sample.backward, perf_counter() - begun)
+        self.write_checks()
+
+    def write_checks(self, wait: bool = False) -> None:
+        """checks.json, once all checks are made."""
+        if self.here.rank and self.store.path is not None:
+            return
+        told = self.told("checks", wait)
+        if None in told or self.store.read(CHECKS) is not None:
+            return
+        made = [json.loads(one) for one in told if one is not None]
+        findings = all_checks.in_order([Finding(**finding) for one in made for finding in one["findings"]])
+        for finding in findings if self.here.rank == 0 else ():
             if finding.verdict == "fail":
                 log.warning("check %s failed: %s. %s", finding.name, finding.evidence, finding.advice)
         content = {
             "format": 1,
-            "pictures": len(sample),
-            "passes": {"forward": sample.forward, "backward": sample.backward},
+            "pictures": made[0]["pictures"],
+            "passes": spent(made),
             "findings": [finding.to_plain() for finding in findings],
         }
         self.store.write(CHECKS, content)
-        self.timing.checks(perf_counter() - begun)
 
-    def attack(self, numbers: Sequence[int]) -> None:
+    def attack(self, numbers: Sequence[int], left: Sequence[int]) -> None:
         """All shards that are not done yet, each written as soon as it is finished."""
         slices = self.request.slices
         size = {number: slices[number].stop - slices[number].start for number in numbers}
-        left = [number for number in numbers if not self.store.has(number)]
-        total = sum(size.values())
-        done = total - sum(size[number] for number in left)
-        for number in left:
+        self.earlier = sum(size.values()) - sum(size[number] for number in left)
+        for number in self.here.deal("shards", left):
             begun = perf_counter()
-            tell = partial(
-                self._tell_share, done, size[number], total, f"attacking shard {number + 1} of {len(slices)}"
-            )
+            text = f"attacking shard {number + 1} of {len(slices)}"
+
+            def tell(share: float, text: str = text, pictures: int = size[number]) -> None:
+                self.tell(text, pictures * share)
+
             tell(0.0)
-            self.store.write_shard(number, self.job.attack(slices[number], tell))
-            done += size[number]
-            self.timing.shard(number, size[number], perf_counter() - begun)
+            shard = self.job.attack(slices[number], tell)
+            self.store.write_shard(number, shard)
+            if self.store.path is None and self.here.size > 1:
+                self.here.tell(f"shard {number}", shards.encode(shards.without_pixels(shard), number))
+            self.account.shard(number, shard, perf_counter() - begun)
+            self.note_time()
+            self.write_checks()
+
+    def note_time(self, wait: bool = False) -> None:
+        """Tell the others what was done here; the first process writes what all did."""
+        if not wait:
+            self.here.tell(f"account {self.here.rank}", json.dumps(asdict(self.account)).encode())
+        if self.here.rank == 0:
+            self.timing.note([json.loads(one) for one in self.told("account", wait) if one is not None])
             self.store.write(TIMING, self.timing.stop())
-        self.tell(done, total, "done")
 
-    def _tell_share(self, done: int, size: int, total: int, text: str, share: float) -> None:
-        self.tell(done + int(size * share), total, text)
+    def gather(self, left: Sequence[int]) -> None:
+        """Wait until all processes have done their work, and have the records of all of it."""
+        self.note_time()
+        self.here.tell(f"finished {self.here.rank}", b"")
+        self.told("finished", wait=True)
+        self.note_time(wait=True)
+        self.tell("done")
+        for number in left if self.store.path is None else ():
+            if not self.store.has(number):
+                self.store.write_shard(number, shards.loads(self.here.wait_for(f"shard {number}")))
 
-    def tell(self, done: int, total: int, text: str) -> None:
-        """Report progress, if anybody listens."""
-        if self.progress is not None:
-            self.progress.update(done, total, text)
+    def told(self, what: str, wait: bool = False) -> list[bytes | None]:
+        """What each process told, None for those that have not yet."""
+        names = [f"{what} {rank}" for rank in range(self.here.size)]
+        if wait:
+            return [self.here.wait_for(name, lambda: self.tell("waiting for other processes")) for name in names]
+        return [self.here.heard(name) for name in names]
+
+    def tell(self, text: str, share: float = 0.0) -> None:
+        """Report progress, if anybody listens: `share` of a shard is done here beside whole ones."""
+        done = self.here.done(self.account.pictures + share)
+        if self.progress is not None and self.here.rank == 0:
+            self.progress.update(self.earlier + int(done), self.pictures, text)
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures there are to attack, those done before included."""
+        slices = self.request.slices
+        return sum(slices[number].stop - slices[number].start for number in self.request.numbers)
 
 
 def finish(store: Store, numbers: Sequence[int], timing: dict[str, Any]) -> Evaluation:

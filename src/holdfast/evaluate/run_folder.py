@@ -90,6 +90,16 @@ class RunFolder:
         _sweep(path)
         return cls(path, recorded)
 
+    @classmethod
+    def join(cls, path: Path, run: Run) -> "RunFolder":
+        """The folder of a run that another process has begun. Raises: `RunError` where it is not seen from here."""
+        if not path.is_dir() or read_json(path / RUN) != run:
+            raise RunError(
+                f"the run that the first process began in {str(path)!r} is not seen from this machine; allowed: a "
+                "folder that all machines share. Choose such an --out, or do a part on each by --shard, and merge."
+            )
+        return cls(path, run)
+
     def shard_path(self, number: int) -> Path:
         """Where a shard lies."""
         return self.path / SHARDS / f"{number:05d}.safetensors"

@@ -1,6 +1,7 @@
 """The pictures that the checks look at, and the attacks on them that several checks share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,8 @@ class Sample:
     are; `repeats` over how many answers the leading one averages; `sources` models, by name, that pictures are
     transferred from; `x` (n, C, H, W), `y` (n,) on the model's device; `extent` smallest and largest value of all
     pictures; `training` the modules that were given in training mode and act otherwise in it; `forward`, `backward`
-    passes that the checks made so far.
+    passes that the checks made so far; `shared` those of them, forward and backward, for what several checks look at,
+    by what it is.
     """
 
     def __init__(
@@ -86,12 +88,17 @@ class Sample:
         self.extent = extent(pictures)
         self.training = [name or "the model" for name, m in _modules(model) if m.training and heeds_mode(m)]
         self.forward = self.backward = 0
+        self.shared: dict[str, tuple[int, int]] = {}
         self._logits: Tensor | None = None
         self._gradients: dict[str, Tensor] = {}
         self._trials: dict[tuple[str, float], Trial] = {}
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def to_plain(self) -> dict[str, Any]:
+        """What was spent so far, for `spent`."""
+        return {"forward": self.forward, "backward": self.backward, "shared": self.shared}
 
     @property
     def threat(self) -> Threat:
@@ -150,13 +157,23 @@ class Sample:
     def logits(self) -> Tensor:
         """(n, K) logits of the unchanged pictures, asked for once."""
         if self._logits is None:
-            self._logits = self.ask(self.x)
+            with self._noted("logits"):
+                self._logits = self.ask(self.x)
         return self._logits
+
+    @contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        """Note the passes that are made meanwhile as those of something shared, drawn by numbers of its own."""
+        forward, backward = self.forward, self.backward
+        with seeded(self.seed, what, self.x.device):
+            yield
+        self.shared[what] = self.forward - forward, self.backward - backward
 
     def gradient(self, loss: str) -> Tensor:
         """(n, C, H, W): gradient of a loss at the unchanged sample, asked for once; zero where the model cuts it."""
         if loss not in self._gradients:
-            self._gradients[loss] = self.fresh_gradient(loss)
+            with self._noted(f"gradient of {loss}"):
+                self._gradients[loss] = self.fresh_gradient(loss)
         return self._gradients[loss]
 
     def fresh_gradient(self, loss: str) -> Tensor:
@@ -188,7 +205,8 @@ class Sample:
         chosen = self.attacks if attacks is None else tuple(attacks)
         key = (repr(chosen), eps)
         if key not in self._trials:
-            self._trials[key] = self._attack(chosen, self.threat.with_eps(eps))
+            with self._noted(f"{chosen!r} at {eps!r}"):
+                self._trials[key] = self._attack(chosen, self.threat.with_eps(eps))
         return self._trials[key]
 
     def _attack(self, attacks: tuple[Attack | External, ...], threat: Threat) -> Trial:
@@ -232,6 +250,19 @@ class Sample:
         self.forward += int(found.forward.sum())
         self.backward += int(found.backward.sum())
         return found
+
+
+def spent(samples: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The passes of one process that makes all checks, from `Sample.to_plain` of several that each made some.
+
+    What several checks share is made once by one process, and once by each of several that need it.
+    """
+    shared = {what: passes for sample in samples for what, passes in sample["shared"].items()}
+    total = {}
+    for place, kind in enumerate(("forward", "backward")):
+        own = sum(sample[kind] - sum(passes[place] for passes in sample["shared"].values()) for sample in samples)
+        total[kind] = own + sum(passes[place] for passes in shared.values())
+    return total
 
 
 def leading(attacks: Sequence[Attack | External]) -> Attack | External:

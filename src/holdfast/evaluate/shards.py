@@ -56,6 +56,13 @@ def decode(path: Path, number: int) -> dict[str, Tensor]:
     return tensors
 
 
+def loads(content: bytes) -> dict[str, Tensor]:
+    """All tensors of a shard that `encode` made and another process sent."""
+    from safetensors.torch import load
+
+    return dict(load(content))
+
+
 def intact(path: Path, number: int) -> bool:
     """Whether a shard file is there, whole and the right one."""
     if not path.exists():

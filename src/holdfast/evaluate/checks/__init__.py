@@ -4,7 +4,7 @@ Each check has a name, a title (a statement that holds when it passes) and gives
 advice. Checks of the sample ask the model about the first pictures; checks of the records read what is on file of all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from holdfast.evaluate.checks.transfer import Transfer
 from holdfast.evaluate.checks.unbounded import Unbounded
 from holdfast.evaluate.checks.verified import Verified
 from holdfast.evaluate.findings import Check, Finding, RecordCheck, SampleCheck, found
+from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.sample import Sample
 
@@ -51,9 +52,13 @@ SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
 RECORD_CHECKS: tuple[RecordCheck, ...] = (MonotoneEps(), ScoresOnly(), DidSomething(), Verified())
 
 
-def of_sample(sample: Sample) -> list[Finding]:
-    """The findings of all checks that ask the model."""
-    looked = [check.look(sample) for check in SAMPLE_CHECKS]
+def of_sample(sample: Sample, numbers: Iterable[int] = range(len(SAMPLE_CHECKS))) -> list[Finding]:
+    """The findings of those checks that ask the model, by their numbers among `SAMPLE_CHECKS`; by default of all."""
+    looked = []
+    for number in numbers:
+        check = SAMPLE_CHECKS[number]
+        with seeded(sample.seed, f"check {check.name}", sample.x.device):
+            looked.append(check.look(sample))
     return [finding for finding in looked if finding is not None]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from holdfast.access import borrow
 from holdfast.access.borrow import Model
-from holdfast.attacks import PGD
+from holdfast.attacks import PGD, Attack
 from holdfast.errors import HoldfastError
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
@@ -28,10 +28,10 @@ class Transfer:
 
     Twins are: a model that the user names; classifiers inside the model, behind whatever it does to pictures first and
     to logits last; a copy in which layers without weights that keep the shape of their input, and that torch does not
-    know, let gradients pass straight through. Each is attacked along its own gradients, for the highest loss, and the
-    pictures are shown to the model. Of up to `pictures` that the attack left standing, more than `much` of the pictures
+    know, let gradients pass straight through. Each is attacked as the model was, for the highest loss, and the pictures
+    are shown to the model. Of up to `pictures` that the attack left standing, more than `much` of the pictures
     that were right, and `few` at least, fails, more than `some` warns.
-    Cost: PGD with 40 steps on each of at most `twins` twins, and a forward pass.
+    Cost: the attack on each of at most `twins` twins, and a forward pass.
     Source: Athalye et al. 2018, arXiv:1802.00420; Carlini et al. 2019, arXiv:1902.06705.
     """
 
@@ -63,8 +63,11 @@ class Transfer:
 
     def _hits(self, sample: Sample, twin: Model, standing: Tensor) -> int | None:
         """How many of these pictures the model gets wrong once they were attacked on the twin; None if it has none."""
+        own = isinstance(sample.attacks[0], Attack)
         try:
-            made = sample.search(sample.averaged([PGD()]), twin, sample.threat, standing, aim="highest_loss").x_adv
+            made = sample.search(
+                sample.attacks if own else [PGD()], twin, sample.threat, standing, aim="highest_loss"
+            ).x_adv
         except (HoldfastError, RuntimeError):  # a part that cannot take the pictures as they are
             return None
         return int((sample.expected(made).argmax(1) != sample.y[standing]).sum())
