@@ -373,7 +373,7 @@ def test_junit_of_a_gate_that_is_passed(found, tmp_path):
     made = cases(path)
     assert list(made) == [*(f"robust accuracy at linf {e}" for e in EPS), *(check.name for check in found.checks)]
     assert all(case.find("failure") is None for case in made.values())
-    for check in found.checks:
+    for check in (check for check in found.checks if check.verdict != "skipped"):
         assert made[check.name].findtext("system-out").startswith(f"{check.title}\n{check.verdict}: {check.evidence}")
     told = properties(path)
     assert told["model"] == "my mlp"

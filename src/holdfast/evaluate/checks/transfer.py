@@ -20,6 +20,7 @@ ADVICE = (
     "The model hides its gradients, and its twin shows them: declare the step in between (holdfast.models.Defended), "
     "so that the attack goes through it."
 )
+MORE = "A twin without noise shows the way better than so few samples do: average over more of them (--eot)."
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Transfer:
     to logits last; a copy in which layers without weights that keep the shape of their input, and that torch does not
     know, let gradients pass straight through. Each is attacked as the model was, for the highest loss, and the pictures
     are shown to the model. Of up to `pictures` that the attack left standing, more than `much` of the pictures
-    that were right, and `few` at least, fails, more than `some` warns.
+    that were right, and `few` at least, fails, more than `some` warns; where the attack averages, either warns.
     Cost: the attack on each of at most `twins` twins, and a forward pass.
     Source: Athalye et al. 2018, arXiv:1802.00420; Carlini et al. 2019, arXiv:1902.06705.
     """
@@ -57,9 +58,11 @@ class Transfer:
             return found(self, "skipped", "the model has no part that is a classifier of its own; name one to replay")
         best = max(hits, key=lambda name: hits[name])
         told = f"of {n} pictures that the attack left standing, those made on {best} break {hits[best]}"
-        if hits[best] >= self.few and hits[best] > self.some * right:
-            return found(self, "fail" if hits[best] > self.much * right else "warn", told, ADVICE)
-        return found(self, "pass", told)
+        if hits[best] < self.few or hits[best] <= self.some * right:
+            return found(self, "pass", told)
+        if sample.repeats > 1:
+            return found(self, "warn", told, MORE)
+        return found(self, "fail" if hits[best] > self.much * right else "warn", told, ADVICE)
 
     def _hits(self, sample: Sample, twin: Model, standing: Tensor) -> int | None:
         """How many of these pictures the model gets wrong once they were attacked on the twin; None if it has none."""
