@@ -70,7 +70,8 @@ def gradients_of(attack):
     if attack.access < Access.GRADIENT:
         return 0
     attack = within(attack)
-    return getattr(attack, "steps", 1) + 2 * getattr(attack, "larger_radii", False)
+    classes = 4 if isinstance(attack, FAB) else 1  # a row of the Jacobian each
+    return classes * getattr(attack, "steps", 1) + 2 * getattr(attack, "larger_radii", False)
 
 
 @pytest.fixture(scope="module")
@@ -242,10 +243,6 @@ def test_most_passes_a_picture_can_cost(attack, case):
     forward, backward = int(found.forward.max()) / times, int(found.backward.max()) / times
     if isinstance(attack, Square) and attack.ahead > 1:
         assert attack.rounds < forward <= 1 + 2 * attack.rounds
-        return
-    if isinstance(attack, FAB | FABT):  # at so small a radius nearly every step succeeds outside it
-        assert forward <= 1 + lanes_of(attack) * attack.rounds
-        assert backward <= lanes_of(attack) * 2 * attack.steps * (4 if isinstance(attack, FAB) else 1)
         return
     assert forward == 1 + lanes_of(attack) * attack.rounds
     assert backward == lanes_of(attack) * gradients_of(attack)

@@ -183,7 +183,7 @@ def test_nan_gradients_do_not_spoil_the_point(attack):
 
 
 def published(model, x, y, target, kind, steps):
-    """FAB-T for one picture that stays off the box's sides: the target's lead at every point asked about."""
+    """FAB-T for one picture that stays off the box's sides: the target's lead at every point that it steps from."""
 
     def onto(point, normal, amount):
         if kind is Linf:
@@ -191,23 +191,21 @@ def published(model, x, y, target, kind, steps):
         return normal * amount / normal.square().sum()
 
     size = (lambda d: d.abs().max()) if kind is Linf else (lambda d: d.square().sum().sqrt())
-    point, leads, taken = x, [], 0
-    while True:
+    point, leads = x, []
+    for _ in range(steps):
         asked = point.clone().requires_grad_()
         logits = model(asked)[0]
         lead = logits[target] - logits[y]
         (normal,) = torch.autograd.grad(lead, asked)
         leads.append(float(lead.detach()))
-        if taken == steps:
-            return leads
-        if int(logits.argmax()) != y:
-            point = x + 0.9 * (point - x)
-            continue
         lead = lead.detach()
         here = onto(point, normal, -lead)
         home = onto(x, normal, -lead - (normal * (x - point)).sum())
         pull = min(size(here) / (size(here) + size(home)), 0.1)
-        point, taken = (point + 1.05 * here) * (1 - pull) + (x + 1.05 * home) * pull, taken + 1
+        point = (point + 1.05 * here) * (1 - pull) + (x + 1.05 * home) * pull
+        if int(model(point).argmax()) != y:
+            point = x + 0.9 * (point - x)
+    return leads
 
 
 @pytest.mark.parametrize("kind", [Linf, L2], ids=lambda kind: kind.name)
@@ -222,10 +220,8 @@ def test_follows_the_published_algorithm(kind, case):
     compared = 0
     for row in range(len(x)):
         want = published(case.model, x[row : row + 1], int(y[row]), int(target[row]), kind, 12)
-        seen = found.trace.loss[row, 0]
-        seen = seen[seen.isfinite()]
-        if (found.trace.loss[row, 0].isfinite().sum() == len(want)) and len(want) > 13:
-            torch.testing.assert_close(seen, torch.tensor(want), rtol=1e-3, atol=1e-4)
-            compared += 1
+        seen = found.trace.loss[row, 0][found.trace.gradient[row, 0].isfinite()]
+        torch.testing.assert_close(seen, torch.tensor(want), rtol=1e-3, atol=1e-4)
+        compared += 1
     case.model.train()
     assert compared >= 5

@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.access import Access, Gradient, Query
+from holdfast.access import Access, Gradient, Query, Scores
 from holdfast.attacks.apgd_t import likeliest
 from holdfast.attacks.case import Case
-from holdfast.attacks.fab import Boundary, begin, move
+from holdfast.attacks.fab import Boundary, begin, drawn_back, move
 from holdfast.attacks.options import at_least
 from holdfast.losses import Goal
 from holdfast.losses.objectives import logit_difference
@@ -21,8 +21,7 @@ class FABT:
 
     Each lane follows the boundary between the label and its one class, which needs one gradient a step instead of one
     a class. A lane wins by any wrong class.
-    Cost: for each step and target one forward and one backward pass, twice where a point succeeds, and one forward
-    pass to look at the last point.
+    Cost: for each step and target two forward passes and one backward pass.
     Source: Croce & Hein 2020, arXiv:2003.01690, sec. 5 (targeted FAB, nine targets; five in L1, arXiv:2103.01208).
     """
 
@@ -38,8 +37,8 @@ class FABT:
 
     @property
     def rounds(self) -> int:
-        """A question a step, a second one where it succeeded, and a last look."""
-        return 2 * self.steps + 1
+        """A question a step and a look at where it leads."""
+        return 2 * self.steps
 
     def targets(self, logits: Tensor, goal: Goal) -> Tensor:
         """(N, T) the likeliest wrong classes of each unchanged picture, or the wanted one."""
@@ -50,12 +49,15 @@ class FABT:
         at = Boundary(begin(case, self.restarts), torch.zeros_like(case.round))
         return at, self.question(case, at)
 
-    def step(self, case: Case, at: Boundary, answer: Gradient) -> tuple[Boundary, Query]:
-        """One step onto the boundary; a lane that has just succeeded goes back first."""
-        at = move(case, at, answer.reached, answer.loss, answer.gradient)
+    def step(self, case: Case, at: Boundary, answer: Scores) -> tuple[Boundary, Query]:
+        """One step onto the boundary; or, after a look at where it led, back a little from a success."""
+        if isinstance(answer, Gradient):
+            at = move(case, at, answer.loss, answer.gradient)
+            return at, Query(at.x_adv, over=at.taken >= self.steps)
+        at = drawn_back(case, at, answer.reached)
         return at, self.question(case, at)
 
     def question(self, case: Case, at: Boundary) -> Query:
         """How far the target leads the label, and its gradient."""
         towards = Goal(case.goal.y, case.target)
-        return Query(at.x_adv, gradient_of=logit_difference, towards=towards, over=at.taken >= self.steps)
+        return Query(at.x_adv, gradient_of=logit_difference, towards=towards)

@@ -1,0 +1,123 @@
+"""Giving up lanes that, rising as they have, would not get there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.access import Access, Gradient, Query
+from holdfast.attacks.attack import Attack, restarts, wanders
+from holdfast.attacks.case import Case
+from holdfast.attacks.stages import any_lane
+from holdfast.errors import OptionError
+from holdfast.losses import Goal
+
+CROSSING = ("margin", "logit_difference", "dlr")  # losses that are positive where the goal is reached
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """`attack`, a lane of which ends early where its loss is not on the way to 0, at which the picture is broken.
+
+    At each of the `shares` of its questions a lane's best loss is carried on in a straight line, as it rose since the
+    last of them. As losses rise ever more slowly, a lane that would miss 0 even so is given up; `slack` makes the line
+    as many times as steep. Meant for losses that cross 0 with the goal (margin, DLR, difference of logits).
+    Cost: as `attack` for lanes that stay in, down to the first share of it for the others.
+    Source: ours; that evaluations can stop where nothing moves any more cf. arXiv:2503.19347, which detects cycles.
+    """
+
+    attack: Attack
+    shares: tuple[float, ...] = field(default=(0.22, 0.41, 0.57, 0.7, 0.8), metadata={"help": "when lanes are judged"})
+    slack: float = field(default=1.0, metadata={"help": "how many times as steep the line is taken"})
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attack, Cut | type) or not isinstance(self.attack, Attack):
+            raise OptionError(f"Cut: attack={self.attack!r}; allowed: an attack, such as APGDT(). Pass one.")
+        if getattr(self.attack, "loss", None) not in CROSSING:
+            raise OptionError(
+                f"Cut: the attack's loss is {getattr(self.attack, 'loss', None)!r}; allowed: {', '.join(CROSSING)}, "
+                "which cross 0 where a picture is broken. Set loss='dlr' in the attack."
+            )
+        if (
+            not self.shares
+            or list(self.shares) != sorted(set(self.shares))
+            or not 0 < self.shares[0] <= self.shares[-1] < 1
+        ):
+            raise OptionError(f"Cut: shares={self.shares!r}; allowed: rising numbers between 0 and 1. Leave them out.")
+        if not self.slack > 0:
+            raise OptionError(f"Cut: slack={self.slack!r}; allowed: numbers > 0. Leave it out for 1.")
+
+    @property
+    def access(self) -> Access:
+        """As the attack declares it."""
+        return self.attack.access
+
+    @property
+    def name(self) -> str:
+        """The attack's own, under which its noise is drawn too."""
+        return self.attack.name
+
+    @property
+    def rounds(self) -> int:
+        """As many questions as the attack has."""
+        return self.attack.rounds
+
+    @property
+    def restarts(self) -> int:
+        """As often as the attack starts anew."""
+        return restarts(self.attack)
+
+    @property
+    def wanders(self) -> bool:
+        """Whether the attack asks outside the threat."""
+        return wanders(self.attack)
+
+    @property
+    def targets(self) -> Callable[[Tensor, Goal], Tensor] | None:
+        """How the attack chooses the classes it heads for, if it does."""
+        return getattr(self.attack, "targets", None)
+
+    @property
+    def places(self) -> list[int]:
+        """After how many answers lanes are judged."""
+        return sorted({max(2, int(share * self.rounds)) for share in self.shares})
+
+    def start(self, case: Case) -> "tuple[Course, Query]":
+        """As the attack does."""
+        state, query = self.attack.start(case)
+        lowest = torch.full_like(case.x.flatten(1)[:, 0], -torch.inf)
+        return Course(state, best=lowest, then=lowest), query
+
+    def step(self, case: Case, at: "Course", answer: Gradient) -> "tuple[Course, Query]":
+        """As the attack does, and the end of lanes that would not get there."""
+        best = torch.maximum(at.best, answer.loss.nan_to_num(nan=-torch.inf))
+        answered = case.round  # (L,) how many answers each lane has had, this one included
+        then = torch.where(answered == 1, best, at.then)
+        state, query = self.attack.step(case, at.state, answer)
+        before = self._before(answered)
+        judged = before >= 0
+        if case.goal.confidence or not any_lane(judged):
+            return Course(state, best, then), query
+        rate = (best - then) / (answered - before).clamp_min(1)
+        ends = judged & (best + self.slack * rate * (self.rounds - answered) < 0)
+        over = ends if query.over is None else query.over | ends
+        return Course(state, best, torch.where(judged, best, then)), replace(query, over=over)
+
+    def _before(self, answered: Tensor) -> Tensor:
+        """(L,) the number of answers at the last judgement, where the next one is due now, else -1."""
+        table = torch.full((self.rounds + 1,), -1, device=answered.device)
+        places = [1, *self.places]
+        for before, place in zip(places, places[1:]):
+            table[place] = before
+        return table[answered]
+
+
+@dataclass(frozen=True)
+class Course:
+    """One row a lane."""
+
+    state: Any  # the attack's own
+    best: Tensor  # (L,) highest loss so far
+    then: Tensor  # (L,) highest loss when the lane was last judged, or its first
