@@ -9,7 +9,24 @@ from hypothesis import strategies as st
 from torch import nn
 
 from holdfast.access import Access
-from holdfast.attacks import APGD, APGDT, ATTACKS, FAB, FABT, FGSM, IFGSM, MIFGSM, PGD, EoT, Noise, Square, build, run
+from holdfast.attacks import (
+    APGD,
+    APGDT,
+    ATTACKS,
+    FAB,
+    FABT,
+    FGSM,
+    IFGSM,
+    MIFGSM,
+    PGD,
+    Cut,
+    EoT,
+    Noise,
+    Reserve,
+    Square,
+    build,
+    run,
+)
 from holdfast.attacks.attack import repeats
 from holdfast.attacks.eot import within
 from holdfast.attacks.mifgsm import unit_1_norm
@@ -35,6 +52,8 @@ ROWS = [
     Square(queries=12),
     Square(queries=12, ahead=4),
     Noise(tries=5),
+    Cut(attack=APGDT(steps=20, targets_tried=2)),
+    Reserve(attack=PGD(steps=4)),
     EoT(attack=PGD(steps=6, restarts=2), samples=3),
     EoT(attack=APGDT(steps=6, targets_tried=2), samples=2),
     EoT(attack=FAB(steps=4), samples=2),
@@ -316,7 +335,7 @@ def test_beats_noise(attack, threat, case):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("loss", ["cross_entropy", "margin", "logit_difference", "dlr"])
+@pytest.mark.parametrize("loss", OBJECTIVES)
 def test_two_and_three_classes(classes, loss):
     small = tiny_case(classes=classes)
     found = run(PGD(steps=20, loss=loss), small.model, small.x, small.y, Linf(eps=0.3))

@@ -33,6 +33,9 @@ def oracle(name, z, y, t):
         return logsumexp(z) - z[y] if t is None else z[t] - logsumexp(z)
     if name == "margin" and t is not None:
         return z[t] - max(z[j] for j in range(k) if j != t)
+    if name == "probability_margin":
+        p = np.exp(z - logsumexp(z))
+        return (max(p[j] for j in range(k) if j != y) if t is None else p[t]) - p[y]
     if name == "dlr" and t is None:
         return (best_other - z[y]) / (s[0] - s[min(k, 3) - 1])
     if name == "dlr":

@@ -7,6 +7,7 @@ from holdfast.attacks.apgd_t import APGDT
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.case import Case
+from holdfast.attacks.cut import Cut
 from holdfast.attacks.engine import run
 from holdfast.attacks.eot import EoT
 from holdfast.attacks.external import External
@@ -18,6 +19,7 @@ from holdfast.attacks.in_a_row import run_in_a_row
 from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.noise import Noise
 from holdfast.attacks.pgd import PGD
+from holdfast.attacks.reserve import Reserve
 from holdfast.attacks.result import AttackResult, Trace
 from holdfast.attacks.run_external import run_external
 from holdfast.attacks.square import Square
@@ -38,9 +40,11 @@ __all__ = [
     "Attack",
     "AttackResult",
     "Case",
+    "Cut",
     "EoT",
     "External",
     "Noise",
+    "Reserve",
     "Square",
     "Trace",
     "build",

@@ -14,7 +14,12 @@ from holdfast.attacks.stages import any_lane
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
 
-CROSSING = ("margin", "logit_difference", "dlr")  # losses that are positive where the goal is reached
+CROSSING = (
+    "margin",
+    "logit_difference",
+    "dlr",
+    "probability_margin",
+)  # losses that are positive where the goal is reached
 
 
 @dataclass(frozen=True, kw_only=True)

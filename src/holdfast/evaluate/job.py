@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, AttackResult, External, run_in_a_row
+from holdfast.attacks import Attack, AttackResult, External, Reserve, run_in_a_row
 from holdfast.attacks.engine import Progress
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
@@ -35,6 +35,7 @@ class Job:
     dtype: torch.dtype  # of the pictures
     tie: float  # two logits closer than this share of the larger one are as good as equal
     faster: Model | None = None  # stands in for the model while it is attacked
+    called: bool = True  # whether attacks in reserve take part
     sources: tuple[tuple[str, Model], ...] = ()  # models, by name, that pictures are transferred from to check
 
     def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
@@ -110,7 +111,7 @@ class Job:
     ) -> tuple[AttackResult, tuple[int, int]]:
         with Meter(model) as meter:
             found = run_in_a_row(
-                self.attacks,
+                [attack for attack in self.attacks if self.called or not isinstance(attack, Reserve)],
                 model,
                 x,
                 y,

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from holdfast import ranks
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, External
+from holdfast.attacks import Attack, External, Reserve
 from holdfast.data import Pictures
 from holdfast.errors import OptionError, RunError
 from holdfast.evaluate import checks as all_checks
@@ -34,6 +34,9 @@ from holdfast.files import alone, write_atomically
 from holdfast.threats import Threat
 
 log = logging.getLogger("holdfast")
+
+# The checks that ask whether gradients show the way; where one fails, other attacks are called for.
+CALLING = ("gradients", "ascent", "unbounded", "noise", "scores-only", "transfer", "binarisation")
 
 
 def evaluate(
@@ -158,6 +161,7 @@ class Work:
         left = here.agree(lambda: self.left(numbers))
         if left["checks"]:
             self.check()
+        self.call_reserves(left["checks"])
         self.attack(numbers, left["shards"])
         if left["checks"]:
             self.write_checks(wait=True)
@@ -165,6 +169,23 @@ class Work:
         made = self.sum_up(numbers) if here.rank == 0 else None
         seconds = here.agree(lambda: self.timing.plain["seconds"])
         return made or sum_up(self.store, numbers, seconds)
+
+    def call_reserves(self, checking: bool) -> None:
+        """Whether attacks in reserve take part: where a check calls for them, or none was made that could."""
+        if not any(isinstance(attack, Reserve) for attack in self.job.attacks):
+            return
+        if checking:
+            self.write_checks(wait=True)
+        self.job = replace(self.job, called=self.here.agree(self.doubtful))
+        if self.job.called:
+            log.warning("attacks in reserve take part: a check casts doubt on the gradients, or none was made")
+
+    def doubtful(self) -> bool:
+        """Whether a check of this run failed that asks if gradients show the way; where none was made, yes."""
+        asked = self.store.read(CHECKS)
+        if asked is None or self.request.part is not None:  # of several parts, only the first makes checks
+            return True
+        return any(finding["verdict"] == "fail" and finding["name"] in CALLING for finding in asked["findings"])
 
     def left(self, numbers: Sequence[int]) -> dict[str, Any]:
         """What there is to do: whether to make the checks, and the numbers of the shards."""

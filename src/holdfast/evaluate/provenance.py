@@ -90,7 +90,7 @@ def averaged_over(run: Run) -> int:
     """How many answers the run's attacks average each question over: 1, or the samples of `holdfast.attacks.EoT`."""
     options = run.get("options", {}).get("attack", {}).get("options", {})
     listed = options if isinstance(options, list) else [options]
-    return max(int(entry["samples"]) if "attack" in entry else 1 for entry in listed)
+    return max(int(entry.get("samples", 1)) if "attack" in entry else 1 for entry in listed)
 
 
 def attack_names(run: Run) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, External
+from holdfast.attacks import Attack, External, Reserve
 from holdfast.attacks.attack import restarts
 from holdfast.attacks.external import check_norm
 from holdfast.data import Pictures
@@ -58,6 +58,12 @@ class Request:
             self._check_part(*self.part)
         for attack in self.attacks:
             check_norm(attack, self.threats[0])
+        held = [isinstance(attack, Reserve) for attack in self.attacks]
+        if held != sorted(held) or all(held):
+            raise OptionError(
+                f"evaluate: attack={', '.join(map(repr, self.attacks))}; allowed: attacks in reserve after all others, "
+                "of which there must be one. Put them in this order."
+            )
         with seeded(self.seed, "answers", home(self.model, self.pictures.images)):
             object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
         if self.transfer_from is not None:
@@ -105,7 +111,9 @@ class Request:
         dtype, tie = edges.picture_type(self.model), edges.tie_of(self.model, self.pictures)
         faster = speed.build(self.model, run["choices"].get("stand_in"))
         sources = () if self.transfer_from is None else (("the model named", edges.takes_float32(self.transfer_from)),)
-        return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster, sources)
+        return Job(
+            model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster, sources=sources
+        )
 
     @property
     def _passes(self) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from holdfast.attacks import APGD, APGDT, FABT, PGD, Attack, EoT, Square
+from holdfast.attacks import APGD, APGDT, FAB, FABT, PGD, Attack, Cut, EoT, Reserve, Square
 from holdfast.errors import OptionError, unknown
 from holdfast.threats import Threat
 
@@ -45,6 +45,47 @@ SUITES: dict[str, Suite] = {
                 APGD(restarts=5, larger_radii=True),
                 APGDT(targets_tried=5, larger_radii=True),
                 FABT(targets_tried=5),
+                Square(ahead=16),
+            ),
+            threats=("linf", "l2", "l1"),
+        ),
+        Suite(
+            "fast",
+            "nearly the verdict of standard for a small part of its passes: Auto-PGD, then towards nine classes while "
+            "the loss is on the way; FAB and Square where a check casts doubt on the gradients",
+            (
+                APGD(steps=20, loss="probability_margin"),
+                Cut(attack=APGDT()),
+                Reserve(attack=FABT()),
+                Reserve(attack=Square(ahead=16)),
+            ),
+            sparse=(
+                APGD(restarts=5, larger_radii=True),
+                Cut(attack=APGDT(steps=50, targets_tried=5)),
+                Reserve(attack=FABT(targets_tried=5)),
+                Reserve(attack=Square(ahead=16)),
+            ),
+            threats=("linf", "l2", "l1"),
+        ),
+        # Their code's version "plus", five restarts of what has no targets.
+        Suite(
+            "full",
+            "all that standard runs, and five restarts of Auto-PGD on the cross-entropy and the DLR loss and of FAB: "
+            "AutoAttack's version plus",
+            (
+                APGD(restarts=5),
+                APGD(loss="dlr", restarts=5),
+                APGDT(),
+                FAB(restarts=5),
+                FABT(),
+                Square(ahead=16),
+            ),
+            sparse=(
+                APGD(restarts=5, larger_radii=True),
+                APGD(loss="dlr", restarts=5, larger_radii=True),
+                APGDT(larger_radii=True),
+                FAB(restarts=5),
+                FABT(),
                 Square(ahead=16),
             ),
             threats=("linf", "l2", "l1"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["cross_entropy", "dlr", "logit_difference", "margin", "targeted_dlr"]
+__all__ = ["cross_entropy", "dlr", "logit_difference", "margin", "probability_margin", "targeted_dlr"]
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -22,6 +22,19 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     Source: cf. f6 of Carlini & Wagner 2017, arXiv:1608.04644, sec. V.A; there squashed at 0 and for a target class.
     """
     return _logit(logits, y) - logits.scatter(1, y[:, None], -torch.inf).amax(1)
+
+
+def probability_margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
+    """Softmax probability of the likeliest other class, or of `target`, minus that of `y`: in [-1, 1].
+
+    Above 0 the prediction is wrong. Between the extremes it has the cross-entropy's sense of what is near to change and
+    the margin's of what a success is; where the softmax saturates its gradient vanishes.
+    Source: arXiv:2411.15210 (probability margin attack), untargeted.
+    """
+    probability = logits.softmax(1)
+    if target is None:
+        return -margin(probability, y)
+    return logit_difference(probability, y, target)
 
 
 def logit_difference(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:

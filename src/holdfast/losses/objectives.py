@@ -12,7 +12,16 @@ from holdfast.errors import unknown
 from holdfast.losses import formulas
 from holdfast.losses.goal import Goal
 
-__all__ = ["OBJECTIVES", "Objective", "cross_entropy", "dlr", "logit_difference", "margin", "objective"]
+__all__ = [
+    "OBJECTIVES",
+    "Objective",
+    "cross_entropy",
+    "dlr",
+    "logit_difference",
+    "margin",
+    "objective",
+    "probability_margin",
+]
 
 Objective: TypeAlias = Callable[[Tensor, Goal], Tensor]
 
@@ -38,6 +47,11 @@ def logit_difference(logits: Tensor, goal: Goal) -> Tensor:
     return formulas.logit_difference(logits, goal.y, goal.target)
 
 
+def probability_margin(logits: Tensor, goal: Goal) -> Tensor:
+    """Probability of the target, or of the likeliest other class, minus the label's."""
+    return formulas.probability_margin(logits, goal.y, goal.target)
+
+
 def dlr(logits: Tensor, goal: Goal) -> Tensor:
     """Difference of logits ratio, targeted form with a target: blind to the scale of the logits."""
     if goal.target is None:
@@ -50,6 +64,7 @@ OBJECTIVES: dict[str, Objective] = {
     "margin": margin,
     "logit_difference": logit_difference,
     "dlr": dlr,
+    "probability_margin": probability_margin,
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access
-from holdfast.attacks import APGDT, ATTACKS, Square
+from holdfast.attacks import APGDT, ATTACKS, Reserve, Square
 from holdfast.evaluate.findings import Finding, Outcome, found
 from holdfast.evaluate.provenance import Run, listed_attacks
 from holdfast.evaluate.sample import Sample
@@ -46,7 +46,7 @@ class ScoresOnly:
 
     def look(self, sample: Sample) -> Finding | None:
         """From Square on what the attack of the sample left standing."""
-        if len(sample.row) > 1 and by_scores([attack.name for attack in sample.row]):
+        if len(sample.row) > 1 and by_scores([attack.name for attack in sample.row if not isinstance(attack, Reserve)]):
             return None
         if not sample.uses_gradients:
             return found(self, "skipped", "the attack uses no gradient")
@@ -73,7 +73,7 @@ class ScoresOnly:
 
     def read(self, run: Run, records: dict[str, Tensor]) -> Finding | None:
         """From what is on record of all pictures, if attacks of both kinds ran in a row."""
-        listed = [str(attack["name"]) for attack in listed_attacks(run)]
+        listed = [str(attack["name"]) for attack in listed_attacks(run) if "when" not in attack]  # none in reserve
         numbers = by_scores(listed)
         if not numbers or len(numbers) == len(listed):
             return None
