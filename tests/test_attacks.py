@@ -28,7 +28,6 @@ from holdfast.attacks import (
     run,
 )
 from holdfast.attacks.attack import repeats
-from holdfast.attacks.eot import within
 from holdfast.attacks.mifgsm import unit_1_norm
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import OBJECTIVES
@@ -84,6 +83,13 @@ def lanes_of(attack, classes=4):
     return getattr(attack, "restarts", 1) * targets
 
 
+def within(attack):
+    """What is averaged, cut or held back."""
+    while isinstance(attack, EoT | Cut | Reserve):
+        attack = attack.attack
+    return attack
+
+
 def gradients_of(attack):
     """How many gradients a lane may ask for."""
     if attack.access < Access.GRADIENT:
@@ -103,7 +109,7 @@ def state_of(model):
 
 
 def test_every_registered_attack_has_a_row():
-    assert {type(row) for row in ROWS} - {EoT} == set(ATTACKS.values())
+    assert {type(row) for row in ROWS} - {EoT, Cut, Reserve} == set(ATTACKS.values())
     assert all(ATTACKS[row.name] is type(within(row)) for row in ROWS)
 
 
@@ -258,10 +264,14 @@ def test_passes_are_what_the_model_did(attack, threat, case):
 @every_attack
 def test_most_passes_a_picture_can_cost(attack, case):
     found = run(attack, case.model, case.x, case.y, Linf(eps=1e-6))
-    times, attack = repeats(attack), within(attack)
+    times, cut, attack = repeats(attack), isinstance(attack, Cut), within(attack)
     forward, backward = int(found.forward.max()) / times, int(found.backward.max()) / times
     if isinstance(attack, Square) and attack.ahead > 1:
         assert attack.rounds < forward <= 1 + 2 * attack.rounds
+        return
+    if cut:  # at so small a radius no lane is on its way
+        assert forward < 1 + lanes_of(attack) * attack.rounds
+        assert backward < lanes_of(attack) * gradients_of(attack)
         return
     assert forward == 1 + lanes_of(attack) * attack.rounds
     assert backward == lanes_of(attack) * gradients_of(attack)
