@@ -65,6 +65,38 @@ class Misleading(nn.Module):
         return Turned.apply(x)
 
 
+class HalfDetached(nn.Module):
+    """Every second column without a history; forwards the model as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = honest()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(torch.where(torch.arange(8) % 2 == 0, x.detach(), x))
+
+
+class Disturbed(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient + 3 * gradient.abs().mean() * torch.randn_like(gradient)
+
+
+class NoisyBack(nn.Module):
+    """Noise on the way back alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = honest()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(Disturbed.apply(x))
+
+
 class Monolith(nn.Module):
     """Rounding in the middle of its own code, where no part can be taken out."""
 
@@ -164,6 +196,8 @@ MASKED = {
     "winners take all": with_winners,
     "distilled": lambda: trained(Warm(), steps=300),
     "misleading": lambda: nn.Sequential(Misleading(), honest()),
+    "half detached": HalfDetached,
+    "noise on the way back": NoisyBack,
     "purifier": Purifier,
     "adapting": Adapting,
 }

@@ -12,7 +12,8 @@ from holdfast import models
 from holdfast.access import Access, Budget, Query, Scores
 from holdfast.access.answer import averaged
 from holdfast.attacks import APGD, APGDT, FAB, FABT, FGSM, MIFGSM, PGD, EoT, Noise, Square, run
-from holdfast.attacks.eot import around, within
+from holdfast.attacks.eot import around
+from holdfast.attacks.wrapper import inside
 from holdfast.errors import OptionError
 from holdfast.evaluate import evaluate, suite
 from holdfast.evaluate.checks.randomness import Randomness, sensible
@@ -162,7 +163,7 @@ def test_attacks_that_average_and_others_share_a_run(case):
     found = run(attacks, case.model, case.x, case.y, Linf(eps=0.05), batch=16)
     hook.remove()
     assert int(found.forward.sum()) == sum(calls)
-    alone = run([within(attack) for attack in attacks], case.model, case.x, case.y, Linf(eps=0.05), batch=16)
+    alone = run([inside(attack) for attack in attacks], case.model, case.x, case.y, Linf(eps=0.05), batch=16)
     assert torch.equal(found.success, alone.success)
 
 
@@ -285,9 +286,9 @@ def test_how_many_answers_are_sensible():
 
 
 def test_the_suite_is_autoattacks_for_random_models():
-    attacks = suite("random").within(Linf(eps=0.1))
+    attacks = suite("random").inside(Linf(eps=0.1))
     assert attacks == tuple(EoT(attack=APGD(steps=100, loss=loss), samples=20) for loss in ("cross_entropy", "dlr"))
-    wide = suite("random").within(L1(eps=1.0))
+    wide = suite("random").inside(L1(eps=1.0))
     assert wide == tuple(replace(a, attack=replace(a.attack, larger_radii=True)) for a in attacks)
 
 

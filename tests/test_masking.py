@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from evaluate_models import HONEST, Around, digits, honest
 from holdfast.attacks import APGD, APGDT, FGSM, PGD, Square
-from holdfast.errors import ModelError, RunError
+from holdfast.errors import ModelError, OptionError, RunError
 from holdfast.evaluate import evaluate
-from holdfast.evaluate.checks.binarisation import Binarisation, Reheaded, far_apart, features, separate
+from holdfast.evaluate.checks.binarisation import Binarisation, Reheaded, far_apart, feature_layer, features, separate
 from holdfast.evaluate.checks.converged import Converged, still_rising
 from holdfast.evaluate.checks.dynamic import Dynamic
+from holdfast.evaluate.checks.gradients import Gradients
 from holdfast.evaluate.checks.scores_only import ScoresOnly
 from holdfast.evaluate.checks.stability import Stability
 from holdfast.evaluate.checks.transfer import Transfer, rescaled, twins
@@ -22,7 +23,7 @@ from holdfast.models import Normalized
 from holdfast.threats import L0, L1, L2, Linf
 from masked_models import MASKED, Adapting, Counting, Misleading, Purifier, Quantise, masked
 
-LOOKS = (Dynamic(), Stability(), Converged(), ScoresOnly(), Transfer(), Binarisation())
+LOOKS = (Gradients(), Dynamic(), Stability(), Converged(), ScoresOnly(), Transfer(), Binarisation())
 
 
 def sampled(model, threat=None, attacks=None, pictures=128, **more):
@@ -45,6 +46,8 @@ CAUGHT_BY = {
     "winners take all": {"transfer"},
     "distilled": {"scores-only"},
     "misleading": {"transfer", "binarisation"},
+    "half detached": {"transfer", "gradients"},
+    "noise on the way back": {"transfer", "gradients"},
     "purifier": {"dynamic"},
     "adapting": {"dynamic"},
 }
@@ -205,9 +208,10 @@ def test_a_change_of_scale_is_no_defence():
     assert names(model) == []
     x = torch.rand(8, 3, 4, 4)
     other = x * torch.tensor([2.0, -1.0, 0.5]).view(1, 3, 1, 1) + 0.3
-    assert rescaled(x, other)
-    assert not rescaled(x, (x * 8).round() / 8)
-    assert not rescaled(x, other[:, :2])
+    slope, offset = rescaled(x, other)
+    torch.testing.assert_close(slope * x + offset, other)
+    assert rescaled(x, (x * 8).round() / 8) is None
+    assert rescaled(x, other[:, :2]) is None
 
 
 def test_pictures_are_transferred_from_a_model_that_is_named():
@@ -260,7 +264,7 @@ def test_every_point_of_a_ball_gets_its_own_head(threat):
     assert float(apart.min()) > 2 * threat.eps
     heads = torch.zeros(len(rows), 11)
     heads[:, -1] = torch.arange(len(rows))
-    model = Reheaded(lambda x: honest()(x), x[rows], heads, threat)
+    model = Reheaded(lambda x: honest()(x), None, x[rows], heads, threat)
     from holdfast.draws import Draws
 
     moved = threat.edge(x[rows], Draws(0, torch.arange(len(rows))))
@@ -269,15 +273,77 @@ def test_every_point_of_a_ball_gets_its_own_head(threat):
 
 
 def test_features_are_what_the_last_layer_sees():
-    model = honest("mlp")
-    last = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
-    with features(model) as seen:
-        logits = model(digits().x(slice(0, 4)))
-    torch.testing.assert_close(last(seen[0]), logits)
-    assert not last._forward_pre_hooks
-    with features(lambda x: x) as seen:
-        pass
-    assert seen == []
+    model, x = honest("mlp"), digits().x(slice(0, 4))
+    layer = feature_layer(model, x)
+    assert layer is [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
+    torch.testing.assert_close(layer(features(layer, model, x)), model(x))
+    assert not layer._forward_pre_hooks
+    assert torch.equal(features(None, model, x), model(x))
+
+
+class Flipped(nn.Module):
+    """Looks at every picture twice: two rows of features each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = honest()
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.net(torch.cat([x, x.flip(3)])).chunk(2)
+        return (first + second) / 2
+
+
+class Probed(nn.Module):
+    """Its last layer is beside the point, and sees features without a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.probe = honest(), nn.Linear(10, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x)
+        self.probe(logits.detach())
+        return logits
+
+
+@pytest.mark.parametrize("kind", [Flipped, Probed])
+def test_features_that_are_no_row_a_picture_are_not_taken(kind):
+    model = kind().eval()
+    assert feature_layer(model, digits().x(slice(0, 2))) is None
+    assert Binarisation().look(sampled(model)).verdict != "fail"
+
+
+class Insisting(nn.Module):
+    """Takes pictures of 16 x 16 only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = honest()
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-1] == 16
+        return self.net(x[..., ::2, ::2])
+
+
+def test_a_part_that_insists_on_another_size_is_no_twin():
+    assert names(nn.Sequential(nn.Upsample(16), Insisting())) == []
+
+
+def test_a_layer_under_two_names_is_straightened_at_both():
+    shared = Quantise()
+    model = nn.Sequential(shared, nn.Identity(), shared, honest())
+    name, twin = next(twins(sampled(model), 1))
+    x = digits().x(slice(0, 4)).requires_grad_()
+    (gradient,) = torch.autograd.grad(twin(x).sum(), x)
+    assert name == "a copy with straight-through layers"
+    assert bool((gradient != 0).any())
+
+
+def test_whoever_names_a_model_hears_why_it_cannot_be_attacked():
+    with pytest.raises(RuntimeError):
+        Transfer().look(sampled(masked("quantised"), sources=[("the model named", nn.Linear(3, 10))]))
+    with pytest.raises(OptionError, match="transfer_from without the check"):
+        evaluate(honest(), digits().take(slice(0, 8)), Linf(eps=0.1), transfer_from=honest("cnn"), checks=False)
 
 
 def test_an_attack_that_goes_nowhere_finds_no_known_point():

@@ -268,6 +268,33 @@ def test_none_where_it_does_not_pay(monkeypatch, net, digits):
     assert speed.choose(net, digits, 10**6, torch.bfloat16, "on") is None
 
 
+class Reading(nn.Module):
+    """Reads the geometry of its layer to pad by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(1, 4, 3), nn.Linear(256, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.conv.kernel_size[0] // 2
+        return self.linear(self.conv(F.pad(x, [half] * 4)).flatten(1))
+
+
+def test_code_that_reads_the_geometry_of_its_layers_goes_on(digits):
+    found = speed.choose(Reading(), digits, 10**6, torch.float32, "on")
+    assert found is not None
+    assert found.logits < 1e-5
+
+
+def test_code_that_fails_on_other_layers_has_no_stand_in(digits):
+    class Strict(Reading):
+        def forward(self, x: Tensor) -> Tensor:
+            assert type(self.conv) is nn.Conv2d
+            return super().forward(x)
+
+    assert speed.choose(Strict(), digits, 10**6, torch.float32, "on") is None
+
+
 class Noisy(nn.Module):
     def __init__(self) -> None:
         super().__init__()

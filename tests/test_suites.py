@@ -9,9 +9,10 @@ import torch
 
 from evaluate_models import digits, honest
 from holdfast.access import Gradient
-from holdfast.attacks import APGD, APGDT, PGD, Cut, Reserve, Square, run
+from holdfast.attacks import APGD, APGDT, PGD, Cut, EoT, Reserve, Square, run
 from holdfast.attacks.case import Case
 from holdfast.attacks.cut import Course
+from holdfast.attacks.eot import around
 from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.evaluate import evaluate, suite
@@ -138,7 +139,8 @@ def test_what_is_in_reserve_stays_there_while_gradients_show_the_way(caplog):
     found, called = evaluated(honest(), suite("fast").within(Linf(eps=0.1)), caplog)
     assert found.believe, found.because
     assert not called
-    assert [row["broken"] for row in found.summary["curve"][-1]["by"]][2:] == [0, 0]
+    assert [row["attack"] for row in found.summary["curve"][-1]["by"]] == ["apgd", "apgd-t"]
+    assert found.summary["reserves_called"] is False
     assert int(found.records["forward"].max()) < 2000
 
 
@@ -156,9 +158,33 @@ def test_what_is_in_reserve_is_called_where_a_check_fails(caplog, tmp_path):
     assert [shard.read_bytes() for shard in shards] == before, "a resumed run knows what its checks said"
 
 
-@pytest.mark.parametrize("options", [{"checks": False}, {"shard": (1, 2), "shard_size": 32}], ids=str)
-def test_what_is_in_reserve_is_called_where_no_check_tells(options, caplog):
-    assert evaluated(honest(), ROW, caplog, **options)[1]
+def test_what_is_in_reserve_is_called_where_no_check_tells(caplog):
+    found, called = evaluated(honest(), ROW, caplog, checks=False)
+    assert called
+    assert found.summary["reserves_called"] is True
+
+
+def test_a_part_of_a_run_cannot_tell(caplog):
+    with pytest.raises(OptionError, match="in a part of a run"):
+        evaluated(honest(), ROW, caplog, shard=(1, 2), shard_size=32)
+
+
+def test_averaging_goes_inside_what_is_held_back():
+    averaged = [around(attack, 5) for attack in suite("fast").within(Linf(eps=0.1))]
+    assert [type(attack) for attack in averaged] == [EoT, EoT, Reserve, Reserve]
+    assert [attack.repeats for attack in averaged] == [5, 5, 5, 5]
+    assert Cut(attack=EoT(attack=APGDT(), samples=3)).repeats == 3
+
+
+def test_a_search_on_scores_is_enough_where_gradients_are_dead():
+    found = evaluate(masked("thermometer"), digits().take(slice(0, 40)), Linf(eps=0.1), [PGD(), Square(queries=300)])
+    assert not found.believe
+    assert found.summary["curve"][-1]["by"][1]["broken"] > 3
+
+
+def test_with_radius_0_nothing_is_suspected(caplog):
+    found = evaluate(honest(), digits().take(slice(0, 40)), Linf(eps=0.0), PGD())
+    assert next(check for check in found.checks if check.name == "noise").verdict == "skipped"
 
 
 def test_reserves_come_last_and_not_alone():

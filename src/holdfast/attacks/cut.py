@@ -1,18 +1,16 @@
 """Giving up lanes that, rising as they have, would not get there."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from holdfast.access import Access, Gradient, Query
-from holdfast.attacks.attack import Attack, restarts, wanders
+from holdfast.access import Gradient, Query
 from holdfast.attacks.case import Case
 from holdfast.attacks.stages import any_lane
+from holdfast.attacks.wrapper import Wrapper, inside
 from holdfast.errors import OptionError
-from holdfast.losses import Goal
 
 CROSSING = (
     "margin",
@@ -23,7 +21,7 @@ CROSSING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class Cut(Wrapper):
     """`attack`, a lane of which ends early where its loss is not on the way to 0, at which the picture is broken.
 
     At each of the `shares` of its questions a lane's best loss is carried on in a straight line, as it rose since the
@@ -33,16 +31,15 @@ class Cut:
     Source: ours; that evaluations can stop where nothing moves any more cf. arXiv:2503.19347, which detects cycles.
     """
 
-    attack: Attack
     shares: tuple[float, ...] = field(default=(0.22, 0.41, 0.57, 0.7, 0.8), metadata={"help": "when lanes are judged"})
     slack: float = field(default=1.0, metadata={"help": "how many times as steep the line is taken"})
 
     def __post_init__(self) -> None:
-        if isinstance(self.attack, Cut | type) or not isinstance(self.attack, Attack):
-            raise OptionError(f"Cut: attack={self.attack!r}; allowed: an attack, such as APGDT(). Pass one.")
-        if getattr(self.attack, "loss", None) not in CROSSING:
+        super().__post_init__()
+        loss = getattr(inside(self.attack), "loss", None)
+        if loss not in CROSSING:
             raise OptionError(
-                f"Cut: the attack's loss is {getattr(self.attack, 'loss', None)!r}; allowed: {', '.join(CROSSING)}, "
+                f"Cut: the attack's loss is {loss!r}; allowed: {', '.join(CROSSING)}, "
                 "which cross 0 where a picture is broken. Set loss='dlr' in the attack."
             )
         if (
@@ -53,36 +50,6 @@ class Cut:
             raise OptionError(f"Cut: shares={self.shares!r}; allowed: rising numbers between 0 and 1. Leave them out.")
         if not self.slack > 0:
             raise OptionError(f"Cut: slack={self.slack!r}; allowed: numbers > 0. Leave it out for 1.")
-
-    @property
-    def access(self) -> Access:
-        """As the attack declares it."""
-        return self.attack.access
-
-    @property
-    def name(self) -> str:
-        """The attack's own, under which its noise is drawn too."""
-        return self.attack.name
-
-    @property
-    def rounds(self) -> int:
-        """As many questions as the attack has."""
-        return self.attack.rounds
-
-    @property
-    def restarts(self) -> int:
-        """As often as the attack starts anew."""
-        return restarts(self.attack)
-
-    @property
-    def wanders(self) -> bool:
-        """Whether the attack asks outside the threat."""
-        return wanders(self.attack)
-
-    @property
-    def targets(self) -> Callable[[Tensor, Goal], Tensor] | None:
-        """How the attack chooses the classes it heads for, if it does."""
-        return getattr(self.attack, "targets", None)
 
     @property
     def places(self) -> list[int]:

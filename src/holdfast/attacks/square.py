@@ -90,7 +90,9 @@ class Square:
         better = helped < at.asked
         point = (first_point + helped).clamp_max(len(loss) - 1)
         tried = at.tried + torch.where(better, helped + 1, at.asked)
-        ahead = torch.where(better, helped + 1, 2 * at.asked).clamp_min(FILL // len(tried)).clamp_max(self.ahead)
+        # In L1 rounding decides between changes as good as equal, so there the course keeps clear of the batch.
+        least_asked = 1 if case.threat.sparse else FILL // len(tried)
+        ahead = torch.where(better, helped + 1, 2 * at.asked).clamp_min(least_asked).clamp_max(self.ahead)
         # Drawn again rather than kept: a state has one row a lane, and the points asked were more.
         rows = (better & (at.tried + helped > 0)).nonzero().squeeze(1)
         best = at.best.clone()

@@ -220,7 +220,7 @@ def told(
     shown: list[Any] = [_verdict(found, part), "", rates(found)]
     doubts = [check for check in found.checks if check.verdict in ("fail", "warn")]
     shown += [""] * bool(doubts)
-    shown += [f"{c.verdict}: {c.title}: {c.evidence}. {c.advice}".replace("..", ".") for c in doubts]
+    shown += [f"{c.verdict}: {c.name}: {c.evidence}. {c.advice}".replace("..", ".") for c in doubts]
     forward, backward = found.passes["forward_per_picture"], found.passes["backward_per_picture"]
     by = found.summary["curve"][-1]["by"]
     if len(by) > 1:

@@ -81,6 +81,11 @@ class Job:
             **{name: torch.stack(tensors) for name, tensors in columns.items()},
         }
 
+    @property
+    def taking_part(self) -> list[Attack | External]:
+        """The attacks, those in reserve only if they are called."""
+        return [attack for attack in self.attacks if self.called or not isinstance(attack, Reserve)]
+
     def _progress(self, number: int, tell: Callable[[float], None]) -> Progress:
         """The engine's progress at one radius as a share of the whole shard."""
         return lambda done, total: tell((number + done / max(total, 1)) / len(self.threats))
@@ -101,7 +106,8 @@ class Job:
             found = overwrite(found, doubtful, again)
             counted = (counted[0] + more[0], counted[1] + more[1])
             verdict = self._verify(x, y, found.x_adv, threat)
-        by_gradient = any(attack.access >= Access.GRADIENT for attack in self.attacks)
+        # With a search on scores in the row pictures were attacked all the same; checks tell of dead gradients.
+        by_gradient = all(attack.access >= Access.GRADIENT for attack in self.taking_part)
         if not any(isinstance(attack, External) and attack.restores for attack in self.attacks):
             refuse_idle(verdict, float(threat.eps), by_gradient, None if counted[1] < 0 else counted[1])
         return found, verdict, counted
@@ -111,7 +117,7 @@ class Job:
     ) -> tuple[AttackResult, tuple[int, int]]:
         with Meter(model) as meter:
             found = run_in_a_row(
-                [attack for attack in self.attacks if self.called or not isinstance(attack, Reserve)],
+                self.taking_part,
                 model,
                 x,
                 y,

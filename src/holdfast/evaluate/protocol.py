@@ -161,31 +161,32 @@ class Work:
         left = here.agree(lambda: self.left(numbers))
         if left["checks"]:
             self.check()
-        self.call_reserves(left["checks"])
+        told = self.call_reserves(left["checks"])
         self.attack(numbers, left["shards"])
-        if left["checks"]:
+        if left["checks"] and not told:
             self.write_checks(wait=True)
         self.gather(left["shards"])
         made = self.sum_up(numbers) if here.rank == 0 else None
         seconds = here.agree(lambda: self.timing.plain["seconds"])
         return made or sum_up(self.store, numbers, seconds)
 
-    def call_reserves(self, checking: bool) -> None:
-        """Whether attacks in reserve take part: where a check calls for them, or none was made that could."""
+    def call_reserves(self, checking: bool) -> bool:
+        """Let attacks in reserve take part where a check calls for them, or none was made that could.
+
+        Returns whether all checks are told and written, for which it has to wait if there are such attacks.
+        """
         if not any(isinstance(attack, Reserve) for attack in self.job.attacks):
-            return
+            return False
         if checking:
             self.write_checks(wait=True)
         self.job = replace(self.job, called=self.here.agree(self.doubtful))
-        if self.job.called:
+        if self.job.called and self.here.rank == 0:
             log.warning("attacks in reserve take part: a check casts doubt on the gradients, or none was made")
+        return True
 
     def doubtful(self) -> bool:
-        """Whether a check of this run failed that asks if gradients show the way; where none was made, yes."""
-        asked = self.store.read(CHECKS)
-        if asked is None or self.request.part is not None:  # of several parts, only the first makes checks
-            return True
-        return any(finding["verdict"] == "fail" and finding["name"] in CALLING for finding in asked["findings"])
+        """Whether the checks on record call for attacks in reserve."""
+        return calls_for_more(self.store.read(CHECKS))
 
     def left(self, numbers: Sequence[int]) -> dict[str, Any]:
         """What there is to do: whether to make the checks, and the numbers of the shards."""
@@ -230,10 +231,10 @@ class Work:
 
     def write_checks(self, wait: bool = False) -> None:
         """checks.json, once all checks are made."""
-        if self.here.rank and self.store.path is not None:
+        if (self.here.rank and self.store.path is not None) or self.store.read(CHECKS) is not None:
             return
         told = self.told("checks", wait)
-        if None in told or self.store.read(CHECKS) is not None:
+        if None in told:
             return
         made = [json.loads(one) for one in told if one is not None]
         findings = all_checks.in_order([Finding(**finding) for one in made for finding in one["findings"]])
@@ -308,6 +309,13 @@ class Work:
         return sum(slices[number].stop - slices[number].start for number in self.request.numbers)
 
 
+def calls_for_more(asked: dict[str, Any] | None) -> bool:
+    """Whether a check failed that asks if gradients show the way; yes, too, where none of them was made."""
+    findings = [] if asked is None else asked["findings"]
+    verdicts = [finding["verdict"] for finding in findings if finding["name"] in CALLING]
+    return "fail" in verdicts or all(verdict == "skipped" for verdict in verdicts)
+
+
 def finish(store: Store, numbers: Sequence[int], timing: dict[str, Any]) -> Evaluation:
     """Write records.csv, timing.json and summary.json from what the store holds, and return the evaluation."""
     made = sum_up(store, numbers, timing["seconds"])
@@ -329,5 +337,5 @@ def sum_up(store: Store, numbers: Sequence[int], seconds: float) -> Evaluation:
     else:
         findings, passes = [Finding(**finding) for finding in asked["findings"]], asked["passes"]
     findings = all_checks.in_order([*findings, *all_checks.of_records(store.run, records)])
-    summary = summarise(store.run, records, findings, passes)
+    summary = summarise(store.run, records, findings, passes, called=calls_for_more(asked))
     return evaluation(summary, records, seconds, store.path)

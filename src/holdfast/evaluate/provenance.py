@@ -90,7 +90,12 @@ def averaged_over(run: Run) -> int:
     """How many answers the run's attacks average each question over: 1, or the samples of `holdfast.attacks.EoT`."""
     options = run.get("options", {}).get("attack", {}).get("options", {})
     listed = options if isinstance(options, list) else [options]
-    return max(int(entry.get("samples", 1)) if "attack" in entry else 1 for entry in listed)
+    return max(_samples(entry) for entry in listed)
+
+
+def _samples(entry: Mapping[str, Any]) -> int:
+    inside = entry.get("attack")
+    return max(int(entry.get("samples", 1)), _samples(inside)) if isinstance(inside, Mapping) else 1
 
 
 def attack_names(run: Run) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from holdfast.access.borrow import Model, home
 from holdfast.attacks import Attack, External, Reserve
-from holdfast.attacks.attack import restarts
+from holdfast.attacks.attack import repeats, restarts
 from holdfast.attacks.external import check_norm
 from holdfast.data import Pictures
 from holdfast.errors import OptionError, unknown
@@ -58,7 +58,17 @@ class Request:
             self._check_part(*self.part)
         for attack in self.attacks:
             check_norm(attack, self.threats[0])
+        if self.transfer_from is not None and (not self.checks or self.part is not None):
+            raise OptionError(
+                "evaluate: transfer_from without the check that uses it; allowed: with checks, in a whole run. "
+                "Leave it out."
+            )
         held = [isinstance(attack, Reserve) for attack in self.attacks]
+        if any(held) and self.part is not None:
+            raise OptionError(
+                "evaluate: attacks in reserve (the suite fast) in a part of a run, which does not know what the checks "
+                "said; allowed: in whole runs. Take the suite standard, or launch several processes by torchrun."
+            )
         if held != sorted(held) or all(held):
             raise OptionError(
                 f"evaluate: attack={', '.join(map(repr, self.attacks))}; allowed: attacks in reserve after all others, "
@@ -66,8 +76,8 @@ class Request:
             )
         with seeded(self.seed, "answers", home(self.model, self.pictures.images)):
             object.__setattr__(self, "answers", edges.check_model(self.model, self.pictures))
-        if self.transfer_from is not None:
-            edges.check_model(self.transfer_from, self.pictures)
+            if self.transfer_from is not None:
+                edges.check_model(self.transfer_from, self.pictures)
 
     @property
     def slices(self) -> list[slice]:
@@ -118,8 +128,9 @@ class Request:
     @property
     def _passes(self) -> int:
         """How many passes of each kind a picture may need in all."""
-        own = [attack for attack in self.attacks if isinstance(attack, Attack)]  # how long another asks, nobody knows
-        return len(self.threats) * sum(attack.rounds * restarts(attack) for attack in own)
+        # How long an attack from elsewhere asks, nobody knows; whether one in reserve does, the checks will say.
+        own = [attack for attack in self.attacks if isinstance(attack, Attack) and not isinstance(attack, Reserve)]
+        return len(self.threats) * sum(attack.rounds * restarts(attack) * repeats(attack) for attack in own)
 
     def _stand_in(self, recorded: Run | None) -> dict[str, Any] | None:
         """The plan of a stand-in, as run.json has it; None for none."""
@@ -130,7 +141,8 @@ class Request:
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return None
         dtype = edges.picture_type(self.model)
-        found = speed.choose(self.model, self.pictures, self._passes, dtype, self.stand_in)
+        with seeded(self.seed, "stand-in", home(self.model, self.pictures.images)):
+            found = speed.choose(self.model, self.pictures, self._passes, dtype, self.stand_in)
         return None if found is None else found.to_plain()
 
     def _batch(self, recorded: Run | None, faster: dict[str, Any] | None) -> int:

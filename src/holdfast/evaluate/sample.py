@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Aim, Attack, AttackResult, External, Trace, run, run_in_a_row
+from holdfast.attacks import Aim, Attack, AttackResult, External, Reserve, Trace, run, run_in_a_row
 from holdfast.attacks.attack import repeats
 from holdfast.attacks.eot import around
 from holdfast.data import Pictures
@@ -266,9 +266,10 @@ def spent(samples: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def leading(attacks: Sequence[Attack | External]) -> Attack | External:
-    """The first attack that uses gradients, or the first of all; ours before any from elsewhere, which say less."""
-    own = [attack for attack in attacks if isinstance(attack, Attack)] or attacks
-    return next((attack for attack in own if attack.access >= Access.GRADIENT), own[0])
+    """The first attack that uses gradients, ours before any from elsewhere, which say less; else the first of all."""
+    ready = [attack for attack in attacks if not isinstance(attack, Reserve)] or list(attacks)
+    by_gradient = [attack for attack in ready if attack.access >= Access.GRADIENT]
+    return next((attack for attack in by_gradient if isinstance(attack, Attack)), (by_gradient or ready)[0])
 
 
 def heeds_mode(module: nn.Module) -> bool:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.access import borrow
-from holdfast.access.borrow import Model, home
+from holdfast.access.borrow import Model, float_type, home
 from holdfast.data import Pictures
-from holdfast.errors import HoldfastError
 from holdfast.evaluate.batch import one_pass
 from holdfast.models.convolution import Convolution, Form
 from holdfast.models.stand_in import Plan, StandIn, convolutions, stand_in
@@ -62,7 +61,9 @@ def choose(
     Cost: at most 4,096 pictures forward and backward, nothing else.
     """
     small = len(pictures) * passes * SHARE < COST
-    if use == "off" or (use == "auto" and small) or not isinstance(model, nn.Module) or dtype not in EXACT:
+    if use == "off" or (use == "auto" and small) or not isinstance(model, nn.Module):
+        return None
+    if dtype not in EXACT or float_type(model) not in EXACT:
         return None
     x = pictures.x(slice(0, PICTURES), dtype)
     x = x.to(home(model, x))
@@ -73,7 +74,7 @@ def choose(
         plan, time = found
         other = stand_in(model, plan)
         logits, gradient = differences(model, other, x)
-    except (HoldfastError, RuntimeError) as error:
+    except Exception as error:  # whatever a user's own code raises at layers that it does not know
         log.info("no stand-in for the model: %s", " ".join(str(error).split())[:200])
         return None
     if not (logits <= LOGITS and gradient <= GRADIENT):
@@ -103,7 +104,7 @@ def fastest(model: nn.Module, x: Tensor, clock: Callable[[], float] = perf_count
             plan = fastest_forms(model, x, channels_last, clock)
             models[plan] = stand_in(model, plan)
             _pass(models[plan], x, clock)
-        except RuntimeError as error:  # such as from a model that cannot take another layout
+        except Exception as error:  # such as from a model that cannot take another layout
             log.info("no stand-in with channels_last=%s: %s", channels_last, " ".join(str(error).split())[:200])
     seconds = least({plan: partial(_pass, candidate, x, clock) for plan, candidate in models.items()})
     best = min(seconds, key=lambda plan: (plan is None, seconds[plan]))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast.evaluate.findings import Finding
-from holdfast.evaluate.provenance import Run, attack_names
+from holdfast.evaluate.provenance import Run, attack_names, listed_attacks
 from holdfast.evaluate.statistics import Rate
 from holdfast.evaluate.verdict import believe
 
@@ -15,20 +15,27 @@ FORMAT = 1
 
 
 def summarise(
-    run: Run, records: dict[str, Tensor], findings: Sequence[Finding], check_passes: dict[str, int]
+    run: Run,
+    records: dict[str, Tensor],
+    findings: Sequence[Finding],
+    check_passes: dict[str, int],
+    *,
+    called: bool = True,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
-    Args: `run` run.json; `records` of all shards joined; `findings` of all checks; `check_passes` what they cost.
+    Args: `run` run.json; `records` of all shards joined; `findings` of all checks; `check_passes` what they cost;
+    `called` whether attacks in reserve took part.
     Rates are over all pictures; one that is wrong before any attack is not robust at any radius.
     """
     n = len(records["label"])
-    curve = _curve(run, records)
+    curve = _curve(run, records, called)
     return {
         "format": FORMAT,
         "data": {key: run["data"][key] for key in ("name", "split", "n", "classes", "shape")},
         "model": run["model"],
         "attack": run["options"]["attack"],
+        "reserves_called": called if any("when" in attack for attack in listed_attacks(run)) else None,
         "threat": {**run["options"]["threat"], "eps_text": [point["eps_text"] for point in curve]},
         "seed": run["options"]["seed"],
         "clean": Rate(int((~wrong(records)).sum()), n).to_plain(),
@@ -66,7 +73,7 @@ def eps_text(eps: float, norm: str) -> str:
     return short if float(short) == eps else f"{eps:.6g}"
 
 
-def _curve(run: Run, records: dict[str, Tensor]) -> list[dict[str, Any]]:
+def _curve(run: Run, records: dict[str, Tensor], called: bool) -> list[dict[str, Any]]:
     start_wrong, mine = wrong(records), own(records)
     after_rounding = start_wrong | records["success_8bit"].cumsum(0).bool()
     points = []
@@ -79,16 +86,19 @@ def _curve(run: Run, records: dict[str, Tensor]) -> list[dict[str, Any]]:
                 "own": _left(mine[i] | start_wrong),
                 "robust_8bit": _left(after_rounding[i]),
                 "size": _quartiles(records["size"][i][mine[i]]),
-                "by": _by(run, {name: records[name][i] for name in ("attack", "forward", "backward")}, mine[i]),
+                "by": _by(run, {name: records[name][i] for name in ("attack", "forward", "backward")}, mine[i], called),
             }
         )
     return points
 
 
-def _by(run: Run, records: dict[str, Tensor], mine: Tensor) -> list[dict[str, Any]]:
-    """For each attack in its order: how many pictures it broke, and what those had cost by then, a picture."""
+def _by(run: Run, records: dict[str, Tensor], mine: Tensor, called: bool) -> list[dict[str, Any]]:
+    """For each attack that took part: how many pictures it broke, and what those had cost by then, a picture."""
     rows = []
+    held = ["when" in attack and not called for attack in listed_attacks(run)]
     for number, name in enumerate(attack_names(run)):
+        if held[number]:
+            continue
         these = mine & (records["attack"] == number)
         cost = {k: float(records[k][these].double().mean()) if these.any() else None for k in ("forward", "backward")}
         rows.append({"attack": name, "broken": int(these.sum()), **cost})

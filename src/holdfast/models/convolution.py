@@ -34,6 +34,9 @@ class Convolution(nn.Module):
         self.register_buffer("bias", bias)
         self.register_buffer("phases", phases(weight, stride[0]) if form == "stride_one" else None)
         self.stride, self.padding, self.form = stride, padding, form
+        # For code that reads the geometry of its layers, as of an nn.Conv2d.
+        self.out_channels, self.in_channels = int(weight.shape[0]), int(weight.shape[1])
+        self.kernel_size, self.dilation, self.groups = (int(weight.shape[2]), int(weight.shape[3])), (1, 1), 1
 
     @property
     def forms(self) -> tuple[Form, ...]:

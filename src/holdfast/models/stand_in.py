@@ -85,10 +85,10 @@ def stand_in(model: nn.Module, plan: Plan) -> StandIn:
         weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
         if norm is not None:
             weight, bias = fold(weight, bias, _part(copied, norm))
-            _put(copied, norm, nn.Identity())
+            exchange(copied, norm, nn.Identity())
         if plan.channels_last:
             weight = weight.contiguous(memory_format=torch.channels_last)
-        _put(copied, name, convolution(layer, weight, bias, forms.get(name, "framework")))
+        exchange(copied, name, convolution(layer, weight, bias, forms.get(name, "framework")))
     return StandIn(copied, plan.channels_last, len(folded)).eval()
 
 
@@ -165,10 +165,10 @@ def _part(model: nn.Module, name: str) -> nn.Module:
     return model.get_submodule(name)
 
 
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Exchange a part wherever it occurs: a layer that is used twice has two names and must stay one."""
+def exchange(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put another module in the place of a part, wherever that occurs: one that is used twice has two names."""
     old = _part(model, name)
-    for parent in model.modules():
+    for parent in list(model.modules()):  # before the new one, which may hold the old one, is among them
         for key, child in list(parent._modules.items()):  # named_children leaves out a repeated one
             if child is old:
                 setattr(parent, key, module)

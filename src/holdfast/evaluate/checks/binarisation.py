@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from holdfast.access import borrow
 from holdfast.access.borrow import Model
 from holdfast.draws import Draws
 from holdfast.evaluate.findings import Finding, found
@@ -50,14 +51,16 @@ class Binarisation:
         if sample.threat.name == "l0" or eps == 0 or not sample.uses_gradients:
             return found(self, "skipped", "a surface around a picture and an attack with gradients are needed")
         apart = far_apart(sample.x, sample.threat, self.pictures)
-        heads, solved = self._heads(sample, apart)
+        layer = feature_layer(sample.model, sample.x[:2])
+        sample.forward += 2
+        heads, solved = self._heads(sample, layer, apart)
         rows = apart[solved]
         if len(rows) < self.few:
             told = f"{len(rows)} pictures of the sample lend themselves to it, too few to tell"
             return found(self, "skipped", told)
         these = torch.zeros_like(sample.right)
         these[rows] = True  # `far_apart` gives rows in order, so they agree with the mask
-        model = Reheaded(sample.model, sample.x[rows], heads[solved], sample.threat)
+        model = Reheaded(sample.model, layer, sample.x[rows], heads[solved], sample.threat)
         inside = torch.zeros(len(rows), dtype=torch.int64, device=sample.y.device)
         attacked = sample.search(sample.attacks, model, sample.threat, these, inside)
         hit, n = int(attacked.success.sum()), len(rows)
@@ -66,15 +69,13 @@ class Binarisation:
             return found(self, "fail" if hit < self.least * n else "warn", evidence, ADVICE)
         return found(self, "pass", evidence)
 
-    def _heads(self, sample: Sample, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _heads(self, sample: Sample, layer: nn.Linear | None, rows: Tensor) -> tuple[Tensor, Tensor]:
         """A linear head (m, D + 1) for each picture, and (m,) bool which of them tell their one point from the rest."""
         heads, solved = [], []
         for row in rows.tolist():
             points = self._points(sample, row)
-            with features(sample.model) as seen:
-                logits = torch.cat([sample.ask(part) for part in torch.split(points, sample.batch)])
-                inside = torch.cat(seen) if seen else logits
-            head, right = separate(inside.flatten(1))
+            parts = [features(layer, sample.ask, part) for part in torch.split(points, sample.batch)]
+            head, right = separate(torch.cat(parts))
             heads.append(head)
             solved.append(right)
         return torch.stack(heads), torch.tensor(solved, device=rows.device)
@@ -99,9 +100,9 @@ class Reheaded(nn.Module):
     told by the original next to it, which is certain as originals are more than two radii apart.
     """
 
-    def __init__(self, model: Model, originals: Tensor, heads: Tensor, threat: Threat) -> None:
+    def __init__(self, model: Model, layer: nn.Linear | None, originals: Tensor, heads: Tensor, threat: Threat) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.layer = model, layer
         self.originals, self.heads, self.threat = originals, heads, threat
 
     def forward(self, x: Tensor) -> Tensor:
@@ -109,28 +110,42 @@ class Reheaded(nn.Module):
         with torch.no_grad():
             away = torch.stack([self.threat.size(x.detach() - original) for original in self.originals])
             head = self.heads[away.argmin(0)]
-        with features(self.model) as seen:
-            logits = self.model(x)
-        inside = (seen[-1] if seen else logits).flatten(1).to(head.dtype)
+        inside = features(self.layer, self.model, x).to(head.dtype)
         score = (inside * head[:, :-1]).sum(1) + head[:, -1]
         return torch.stack([torch.zeros_like(score), score], 1)
 
 
-@contextmanager
-def features(model: Model) -> Iterator[list[Tensor]]:
-    """Collects what is fed to the linear layer that makes the logits, call by call; nothing where there is none."""
-    seen: list[Tensor] = []
+def feature_layer(model: Model, x: Tensor) -> nn.Linear | None:
+    """The linear layer whose input `features` takes: the last one, if it is fed one row a picture, with a gradient."""
     last = (
-        [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
-        if isinstance(model, nn.Module)
-        else []
+        [module for module in model.modules() if isinstance(module, nn.Linear)] if isinstance(model, nn.Module) else []
     )
-    handles = [layer.register_forward_pre_hook(lambda _, given: seen.append(given[0])) for layer in last]
+    if not last:
+        return None
+    with torch.enable_grad(), borrow(model) as lent, fed(last[-1]) as seen:
+        logits = lent(x.clone().requires_grad_())
+    row_each = len(seen) == 1 and len(seen[0]) == len(x)
+    return last[-1] if row_each and seen[0].requires_grad == logits.requires_grad else None
+
+
+def features(layer: nn.Linear | None, ask: Model, x: Tensor) -> Tensor:
+    """(N, D): what is fed to `layer` while `ask` answers `x`; the logits where there is no such layer."""
+    if layer is None:
+        return ask(x)
+    with fed(layer) as seen:
+        ask(x)
+    return seen[0].flatten(1)
+
+
+@contextmanager
+def fed(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what is fed to a layer, call by call."""
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
         yield seen
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
 
 
 def separate(points: Tensor) -> tuple[Tensor, bool]:

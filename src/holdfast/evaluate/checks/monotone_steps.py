@@ -3,8 +3,9 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-from holdfast.attacks import Attack, EoT, External
+from holdfast.attacks import Attack, External
 from holdfast.attacks.eot import around
+from holdfast.attacks.wrapper import Wrapper, with_inside
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 from holdfast.evaluate.statistics import excess
@@ -68,8 +69,8 @@ class MonotoneSteps:
 
 def twice(attack: Any) -> Any:
     """The attack with twice its steps; the same if it has none."""
-    if isinstance(attack, EoT):
-        return replace(attack, attack=twice(attack.attack))
+    if isinstance(attack, Wrapper):
+        return with_inside(attack, twice)
     record: Any = attack
     if any(field.name == "steps" for field in fields(record)):
         doubled: Attack | External = replace(record, steps=2 * record.steps)

@@ -38,6 +38,8 @@ class Noise:
         right = int(sample.right.sum())
         if not sample.uses_gradients:
             return found(self, "skipped", "the attack uses no gradient")
+        if float(sample.threat.eps) == 0:
+            return found(self, "skipped", "eps is 0")
         if right < self.few:
             return found(
                 self, "skipped", f"{right} pictures of the sample are right before the attack, too few to tell"

@@ -18,6 +18,10 @@ ADVICE = (
     "The gradients are masked: declare steps that hide them (holdfast.models.Defended) so that the attack goes through "
     "them, average random ones (--suite random), and give Square more queries (--attack square --set queries=5000)."
 )
+FEW = (
+    "Only these few: perhaps a kink that gradients meet at a bad angle. More restarts, or --suite full, tell whether there "
+    "are others."
+)
 STRONGER = "The attack is too weak for this model: evaluate with --suite standard, which goes towards every class."
 
 
@@ -73,7 +77,9 @@ class ScoresOnly:
 
     def read(self, run: Run, records: dict[str, Tensor]) -> Finding | None:
         """From what is on record of all pictures, if attacks of both kinds ran in a row."""
-        listed = [str(attack["name"]) for attack in listed_attacks(run) if "when" not in attack]  # none in reserve
+        listed = [
+            str(attack["name"]) for attack in listed_attacks(run) if "when" not in attack and "library" not in attack
+        ]
         numbers = by_scores(listed)
         if not numbers or len(numbers) == len(listed):
             return None
@@ -88,7 +94,7 @@ class ScoresOnly:
         verdict: Outcome = "pass"
         if broken > self.some * right:
             verdict = "fail" if broken >= self.few and broken > self.much * right else "warn"
-        return found(self, verdict, told, ADVICE)
+        return found(self, verdict, told, ADVICE if verdict == "fail" else FEW)
 
 
 def by_scores(names: Sequence[str]) -> list[int]:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from holdfast.access import borrow
 from holdfast.access.borrow import Model
 from holdfast.attacks import PGD, Attack
-from holdfast.errors import HoldfastError
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
+from holdfast.models.stand_in import exchange
 
 ADVICE = (
     "The model hides its gradients, and its twin shows them: declare the step in between (holdfast.models.Defended), "
@@ -52,7 +52,7 @@ class Transfer:
         n = int(standing.sum())
         if not n:
             return found(self, "pass", "the attack left no picture of the sample standing")
-        tried = [(name, self._hits(sample, twin, standing)) for name, twin in twins(sample, self.twins)]
+        tried = [(name, self._hits(sample, twin, standing, name)) for name, twin in twins(sample, self.twins)]
         hits = {name: hit for name, hit in tried if hit is not None}
         if not hits:
             return found(self, "skipped", "the model has no part that is a classifier of its own; name one to replay")
@@ -64,16 +64,16 @@ class Transfer:
             return found(self, "warn", told, MORE)
         return found(self, "fail" if hits[best] > self.much * right else "warn", told, ADVICE)
 
-    def _hits(self, sample: Sample, twin: Model, standing: Tensor) -> int | None:
+    def _hits(self, sample: Sample, twin: Model, standing: Tensor, name: str) -> int | None:
         """How many of these pictures the model gets wrong once they were attacked on the twin; None if it has none."""
         own = isinstance(sample.attacks[0], Attack)
         try:
-            made = sample.search(
-                sample.attacks if own else [PGD()], twin, sample.threat, standing, aim="highest_loss"
-            ).x_adv
-        except (HoldfastError, RuntimeError):  # a part that cannot take the pictures as they are
+            made = sample.search(sample.attacks if own else [PGD()], twin, sample.threat, standing, aim="highest_loss")
+        except Exception:  # a part that cannot take the pictures as they are; whoever named a model wants to know
+            if name in dict(sample.sources):
+                raise
             return None
-        return int((sample.expected(made).argmax(1) != sample.y[standing]).sum())
+        return int((sample.expected(made.x_adv).argmax(1) != sample.y[standing]).sum())
 
 
 def twins(sample: Sample, most: int) -> Iterator[tuple[str, Model]]:
@@ -98,8 +98,7 @@ def straightened(model: Model) -> Iterator[tuple[str, Model]]:
     except Exception:  # a lock, a handle: whatever a user's module holds
         return
     for name in unknown:
-        parent, _, key = name.rpartition(".")
-        setattr(copied.get_submodule(parent), key, Straight(copied.get_submodule(name)))
+        exchange(copied, name, Straight(copied.get_submodule(name)))
     yield "a copy with straight-through layers", copied
 
 
@@ -139,20 +138,55 @@ def inner(sample: Sample) -> Iterator[tuple[str, Model]]:
     for name, (given, answer) in seen.items():
         part = sample.model.get_submodule(name)
         alike = given.ndim == sample.x.ndim and given.shape[:2] == sample.x.shape[:2] and answer.shape == logits.shape
-        if not alike or not list(part.parameters()) or (torch.equal(answer, logits) and rescaled(sample.x, given)):
+        if not alike or not list(part.parameters()):
             continue
-        if classifies(sample, part):
+        if torch.equal(answer, logits) and (scale := rescaled(sample.x, given)) is not None:
+            if same_gradient(sample, part, given, scale[0]):
+                continue  # the model itself, with its pictures on another scale
+            yield f"its part {name}", Rescaled(part, *scale)
+        elif classifies(sample, part):
             yield f"its part {name}", part
 
 
-def rescaled(x: Tensor, given: Tensor) -> bool:
-    """Whether `given` is `x` channel by channel times a number plus another."""
+class Rescaled(nn.Module):
+    """A part of the model behind the change of scale that the model makes, and nothing else that it does."""
+
+    def __init__(self, part: nn.Module, slope: Tensor, offset: Tensor) -> None:
+        super().__init__()
+        self.part, self.slope, self.offset = part, slope, offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the part says of pictures as the model is given them."""
+        logits: Tensor = self.part(self.slope * x + self.offset)
+        return logits
+
+
+def same_gradient(sample: Sample, part: nn.Module, given: Tensor, slope: Tensor, few: int = 8) -> bool:
+    """Whether the model's gradient is the part's but for the change of scale, at a few pictures."""
+    gradients = []
+    for model, x in ((sample.model, sample.x[:few]), (part, given[:few])):
+        with borrow(model) as lent, torch.enable_grad():
+            asked = x.detach().requires_grad_()
+            total = lent(asked.clone()).logsumexp(1).sum()
+            (gradient,) = torch.autograd.grad(total, asked, allow_unused=True) if total.requires_grad else (None,)
+        gradients.append(torch.zeros_like(x) if gradient is None else gradient)
+        sample.forward, sample.backward = sample.forward + len(x), sample.backward + len(x)
+    whole, scaled = gradients[0], slope * gradients[1]
+    return bool((whole - scaled).norm() <= 1e-2 * scaled.norm().clamp_min(torch.finfo(scaled.dtype).tiny))
+
+
+def rescaled(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Slope and offset, each (1, C, 1, 1), if `given` is `x` channel by channel times a number plus another."""
     if x.shape != given.shape:
-        return False
+        return None
     flat, other = (tensor.transpose(0, 1).flatten(1).double() for tensor in (x, given))
     centred, moved = flat - flat.mean(1, keepdim=True), other - other.mean(1, keepdim=True)
     slope = (centred * moved).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True).clamp_min(1e-12)
-    return bool((moved - slope * centred).abs().max() <= 1e-4 * other.abs().max().clamp_min(1e-12))
+    if bool((moved - slope * centred).abs().max() > 1e-4 * other.abs().max().clamp_min(1e-12)):
+        return None
+    offset = other.mean(1, keepdim=True) - slope * flat.mean(1, keepdim=True)
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    return slope.view(shape).to(x), offset.view(shape).to(x)
 
 
 def classifies(sample: Sample, part: nn.Module) -> bool:
@@ -160,7 +194,7 @@ def classifies(sample: Sample, part: nn.Module) -> bool:
     try:
         with borrow(part) as lent, torch.no_grad():
             answer = lent(sample.x.clone())
-    except RuntimeError:
+    except Exception:  # such as from a part that insists on another size
         return False
     sample.forward += len(sample.x)
     return int((answer.argmax(1) == sample.y).sum()) * 2 >= int(sample.right.sum())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-from holdfast.attacks import Attack, EoT, External
+from holdfast.attacks.wrapper import Wrapper, with_inside
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 
@@ -51,8 +51,8 @@ class Unbounded:
 
     def strengthened(self, attack: Any) -> Any:
         """The attack with more steps and restarts, as far as it has them."""
-        if isinstance(attack, EoT):
-            return replace(attack, attack=self.strengthened(attack.attack))
+        if isinstance(attack, Wrapper):
+            return with_inside(attack, self.strengthened)
         record: Any = attack
         names = {field.name for field in fields(record)}
         changes: dict[str, int] = {}
@@ -60,5 +60,4 @@ class Unbounded:
             changes["steps"] = self.steps * record.steps
         if "restarts" in names:
             changes["restarts"] = max(self.restarts, record.restarts)
-        stronger: Attack | External = replace(record, **changes)
-        return stronger
+        return replace(record, **changes)
