@@ -13,9 +13,12 @@ from torch import nn
 from evaluate_models import honest
 from holdfast import ranks
 from holdfast.access import borrow
+from holdfast.attacks import PGD, Reserve, Square
 from holdfast.errors import HoldfastError
 from holdfast.evaluate import Meter
 from test_run_folder import run
+
+HELD = (PGD(steps=4), Reserve(attack=Square(queries=40)))
 
 
 class FailsOn(nn.Module):
@@ -57,6 +60,7 @@ def main(folder):
     told = {
         "whole": outcome(out=folder / "whole", checks=True),
         "in memory": outcome(checks=True),
+        "in reserve": outcome(out=folder / "in-reserve", attack=HELD, checks=True),
         "no checks": outcome(out=folder / "no-checks"),
         "fails": outcome(out=folder / "fails", model=FailsOn(1)),
         "fails at first": outcome(out=folder / "fails-first", model=FailsOn(0)),

@@ -21,6 +21,7 @@ from holdfast.evaluate import processes
 from holdfast.evaluate.job import bounds
 from holdfast.evaluate.processes import Alone, Several, joined, placed
 from holdfast.evaluate.sample import spent
+from processes_worker import HELD
 from test_run_folder import Stop, StopAt, content, run
 
 TESTS = Path(__file__).parent
@@ -63,6 +64,7 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     run(folder / "whole", checks=True)
     run(folder / "no-checks")
+    run(folder / "in-reserve", attack=HELD, checks=True)
     return folder
 
 
@@ -80,6 +82,7 @@ def two(tmp_path_factory):
 def test_two_processes_make_the_bytes_of_one(two, alone):
     assert content(two[0] / "whole") == content(alone / "whole")
     assert content(two[0] / "no-checks") == content(alone / "no-checks")
+    assert content(two[0] / "in-reserve") == content(alone / "in-reserve"), "who waits for the checks waits alike"
 
 
 @pytest.mark.parametrize("name", ["whole", "in memory", "no checks"])

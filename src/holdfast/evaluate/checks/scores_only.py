@@ -19,8 +19,8 @@ ADVICE = (
     "them, average random ones (--suite random), and give Square more queries (--attack square --set queries=5000)."
 )
 FEW = (
-    "Only these few: perhaps a kink that gradients meet at a bad angle. More restarts, or --suite full, tell whether there "
-    "are others."
+    "Only these few: perhaps a kink that gradients meet at a bad angle. More restarts, or --suite full, tell whether "
+    "there are others."
 )
 STRONGER = "The attack is too weak for this model: evaluate with --suite standard, which goes towards every class."
 
