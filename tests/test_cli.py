@@ -476,3 +476,16 @@ def test_demo_touches_nothing_that_is_not_its_own(tmp_path):
     result = call("demo --out", tmp_path)
     assert (result.exit_code, "no demo has written it" in result.stderr) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["standard"]
+
+
+def test_a_rate_in_percent_is_told_how_a_rate_is_written(trained):
+    refused = call(f"evaluate --model {trained} --data digits --eps 0.1 --at-least 45%")
+    assert refused.exit_code == 2
+    assert "--at-least '45%'; allowed: a rate from 0 to 1, such as 0.45" in refused.stderr
+
+
+def test_a_model_to_transfer_from_that_cannot_be_opened_is_named_as_such(trained):
+    refused = call(f"evaluate --model {trained} --data digits --limit 8 --eps 0.1 --transfer-from nosuch")
+    assert refused.exit_code == 2
+    assert "--transfer-from 'nosuch': unknown model 'nosuch'" in refused.stderr
+    assert "FILE.py:FACTORY" in refused.stderr

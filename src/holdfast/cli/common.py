@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.cli import given
 from holdfast.cli.screen import Screen
-from holdfast.errors import OptionError, unknown
+from holdfast.errors import HoldfastError, OptionError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,17 @@ def model_of(
     )
     opened.model.to(where)
     return opened
+
+
+def twin_of(text: str | None, pictures: "Pictures", device: str) -> Any:
+    """The model of `--transfer-from`, whose errors say that it is that one; None where none is named."""
+    if text is None:
+        return None
+    try:
+        return model_of(text, None, None, pictures, device).model
+    except HoldfastError as error:
+        told = f"--transfer-from {text!r}: {error} A trained model is meant: its folder, or FILE.py:FACTORY."
+        raise type(error)(told) from error
 
 
 def attacks_of(

@@ -160,7 +160,7 @@ def command(
         write_unfinished(xml, f"{model} on {data}")
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, device)
-    twin = None if transfer_from is None else common.model_of(transfer_from, None, None, pictures, device)
+    twin = common.twin_of(transfer_from, pictures, device)
     if resume and not (folder / "run.json").exists():
         screen.note(f"note: nothing to resume in {str(folder)!r}; the run begins there")
     with screen.progress() as bar, resumable():
@@ -178,7 +178,7 @@ def command(
             shard=part,
             checks=checks,
             stand_in=use,
-            transfer_from=None if twin is None else twin.model,
+            transfer_from=twin,
             progress=bar,
             name=model,
             command=["holdfast", *sys.argv[1:]],

@@ -70,9 +70,13 @@ def gate(text: str | None, part: tuple[int, int] | None) -> float | None:
     """The least robust accuracy asked for. Raises: `OptionError` unless it is in [0, 1] and of a whole run."""
     if text is None:
         return None
-    least = number(text, "--at-least")
+    refused = OptionError(f"--at-least {text!r}; allowed: a rate from 0 to 1, such as 0.45 for 45 %.")
+    try:
+        least = number(text, "--at-least")
+    except OptionError:
+        raise refused from None
     if not 0 <= least <= 1:
-        raise OptionError(f"--at-least {text!r}; allowed: a rate from 0 to 1, such as 0.45 for 45 %.")
+        raise refused
     whole("--at-least", part)
     return least
 
