@@ -107,7 +107,8 @@ class Job:
             counted = (counted[0] + more[0], counted[1] + more[1])
             verdict = self._verify(x, y, found.x_adv, threat)
         # With a search on scores in the row pictures were attacked all the same; checks tell of dead gradients.
-        by_gradient = all(attack.access >= Access.GRADIENT for attack in self.taking_part)
+        levels = [attack.access for attack in self.taking_part]
+        by_gradient = max(levels) >= Access.GRADIENT and Access.SCORES not in levels
         if not any(isinstance(attack, External) and attack.restores for attack in self.attacks):
             refuse_idle(verdict, float(threat.eps), by_gradient, None if counted[1] < 0 else counted[1])
         return found, verdict, counted
