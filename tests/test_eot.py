@@ -191,7 +191,7 @@ def test_wrong_options():
         with pytest.raises(OptionError, match=r"EoT: samples=.*; allowed: a whole number from 1 up"):
             EoT(attack=PGD(), samples=samples)
     for attack in (EoT(attack=PGD()), PGD, "pgd"):
-        with pytest.raises(OptionError, match=r"EoT: attack=.*; allowed: an attack that is not averaged yet"):
+        with pytest.raises(OptionError, match=r"EoT: attack=.*; allowed: an attack that is not wrapped so yet"):
             EoT(attack=attack)
     assert around(EoT(attack=PGD(), samples=20), 5) == EoT(attack=PGD(), samples=5) == around(PGD(), 5)
 
@@ -286,9 +286,9 @@ def test_how_many_answers_are_sensible():
 
 
 def test_the_suite_is_autoattacks_for_random_models():
-    attacks = suite("random").inside(Linf(eps=0.1))
+    attacks = suite("random").within(Linf(eps=0.1))
     assert attacks == tuple(EoT(attack=APGD(steps=100, loss=loss), samples=20) for loss in ("cross_entropy", "dlr"))
-    wide = suite("random").inside(L1(eps=1.0))
+    wide = suite("random").within(L1(eps=1.0))
     assert wide == tuple(replace(a, attack=replace(a.attack, larger_radii=True)) for a in attacks)
 
 

@@ -126,8 +126,7 @@ def test_asking_ahead_takes_the_same_course(threat, ahead, case):
     # In L1 the projection lets some changes end as good as equal, and rounding decides between them.
     assert same[still].double().mean() >= (0.8 if isinstance(threat, L1) else 1.0)
     assert (many.forward >= one.forward).all()
-    # Each of the 40 lanes asks three at least, which lapse where the first helps.
-    assert many.forward.double().mean() < 3.2 * one.forward.double().mean()
+    assert many.forward.double().mean() < 2.1 * one.forward.double().mean()
     stopped = run(Square(queries=100, ahead=ahead), case.model, case.x, case.y, threat, seed=1)
     assert (stopped.success >= one.success).all()
 
@@ -143,7 +142,7 @@ def test_a_search_ahead_asks_no_more_changes_than_allowed(case):
     run(Square(queries=10, ahead=16), model, case.x[:1], case.y[:1], Linf(eps=1e-9))
     case.model.train()
     assert sum(calls) >= 1 + 11
-    assert max(calls) <= 10
+    assert max(calls) <= 8
 
 
 def test_no_form_for_l0(case):

@@ -17,7 +17,6 @@ from holdfast.losses.objectives import margin
 
 # After so many queries (of 10,000) the share of the picture that a window covers is halved again.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-FILL = 128  # points that a call takes for little more than one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +28,8 @@ class Square:
     window holds into another, with a fresh bump in it, and spends what of the radius is left.
     A picture of H x W is taken as it is; where a window is too high for it, it is as much wider, and the reverse.
     With `ahead` above 1 the next changes are asked about together while none helps, which fills the batch when few
-    pictures are left: as many as the last stretch without help, but no fewer than make a full call of all lanes. Those
-    after the first that helps lapse and are drawn anew from the better picture, so that the search takes the same
-    course, up to rounding, for more passes in fewer calls of the model.
+    pictures are left. Those after the first that helps lapse and are drawn anew from the better picture, so that the
+    search takes the same course, up to rounding, for more passes in fewer calls of the model.
     Cost: `queries` + 1 forward passes a lane, no gradient; with `ahead` the lapsed ones too.
     Source: Andriushchenko, Croce, Flammarion & Hein 2020, arXiv:1912.00049, algorithms 1 to 3; L1: Croce & Hein 2021,
     arXiv:2103.01208, sec. 4. As in AutoAttack the windows shrink as for 10,000 queries however many there are.
@@ -90,9 +88,7 @@ class Square:
         better = helped < at.asked
         point = (first_point + helped).clamp_max(len(loss) - 1)
         tried = at.tried + torch.where(better, helped + 1, at.asked)
-        # In L1 rounding decides between changes as good as equal, so there the course keeps clear of the batch.
-        least_asked = 1 if case.threat.sparse else FILL // len(tried)
-        ahead = torch.where(better, helped + 1, 2 * at.asked).clamp_min(least_asked).clamp_max(self.ahead)
+        ahead = torch.where(better, helped + 1, 2 * at.asked).clamp_max(self.ahead)
         # Drawn again rather than kept: a state has one row a lane, and the points asked were more.
         rows = (better & (at.tried + helped > 0)).nonzero().squeeze(1)
         best = at.best.clone()
