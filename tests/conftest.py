@@ -5,11 +5,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from holdfast.bridges.library import INSTALL
 
 # Sums come out differently for different numbers of threads; tiny models gain nothing from a second one, and lose
 # much on a busy machine, where threads wait for each other. The variable is for the processes that tests start.
@@ -36,15 +39,25 @@ def data_folder() -> Path | None:
     return Path(named) if named and Path(named).is_dir() else None
 
 
+def libraries() -> bool:
+    """Whether every library that there is a bridge to can be imported."""
+    return all(map(importlib.util.find_spec, INSTALL))
+
+
+# What a test of a marker needs: whether it is here, and what to do about it.
+NEEDS = {
+    "gpu": (torch.cuda.is_available, "a CUDA device"),
+    "browser": (chromium, "Chromium: install it, or put it on the PATH"),
+    "bridges": (libraries, f"libraries of attacks: {', '.join(sorted(INSTALL.values()))}"),
+    "data": (data_folder, "real data: HOLDFAST_DATA=folder with mnist/, fashion-mnist/, cifar-10-batches-bin/"),
+    "make": (partial(shutil.which, "make"), "make, to try the Makefile"),
+}
+
+
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    if item.get_closest_marker("browser") and chromium() is None:
-        pytest.skip("needs Chromium: install it, or put it on the PATH")
-    if item.get_closest_marker("bridges") and importlib.util.find_spec("foolbox") is None:
-        pytest.skip("needs Foolbox: pip install foolbox")
-    if item.get_closest_marker("data") and data_folder() is None:
-        pytest.skip("needs real data: HOLDFAST_DATA=folder with mnist/, fashion-mnist/, cifar-10-batches-bin/")
+    for marker, (here, what) in NEEDS.items():
+        if item.get_closest_marker(marker) and not here():
+            pytest.skip(f"needs {what}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -106,24 +119,18 @@ def nothing_global_changes():
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Real data in its publishers' formats; for tests marked `data`."""
-    folder = data_folder()
-    if folder is None:
-        pytest.skip("needs real data: HOLDFAST_DATA")
-    return folder
+    return data_folder()
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Headless Chromium through Playwright; for tests marked `browser`."""
-    executable = chromium()
-    if executable is None:
-        pytest.skip("needs Chromium")
     from playwright.sync_api import sync_playwright
 
     # Root in a container has no sandbox; the other switches keep Chromium from calling home.
     switches = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=switches)
+        running = playwright.chromium.launch(executable_path=chromium(), args=switches)
         yield running
         running.close()
 

@@ -724,8 +724,8 @@ MUTANTS = [
     ),
     Mutant(
         "random numbers of an attack from elsewhere run on",
-        "attacks/lent.py",
-        "        np.random.seed(mixed)\n",
+        "generators.py",
+        "        np.random.seed(number)\n",
         "",
         "tests/test_bridges.py -k 'leave_no_trace'",
     ),

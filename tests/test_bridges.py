@@ -3,7 +3,6 @@
 import json
 import random
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def of_one_radius(model, x, y):
 
 def guess(model, x, y, threat):
     """A random point, by the three generators that libraries draw from."""
-    move = torch.rand_like(x) + torch.from_numpy(np.random.rand(*x.shape)).to(x) + random.random() - 1.5  # noqa: NPY002
+    move = torch.rand_like(x) + torch.from_numpy(np.random.rand(*x.shape)).to(x) + random.random() - 1.5
     return (x + threat.eps * move.sign()).clamp(0, 1)
 
 
@@ -301,7 +300,7 @@ def test_model_comes_back_after_an_error(pictures):
 
 
 def generators():
-    return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
+    return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
 
 
 def test_random_numbers_belong_to_the_run_and_leave_no_trace(pictures, tmp_path):
@@ -311,7 +310,7 @@ def test_random_numbers_belong_to_the_run_and_leave_no_trace(pictures, tmp_path)
         args = {"batch": 16, "shard_size": 20, "seed": seed, "checks": False}
         runs.append(evaluate(honest("cnn"), pictures, Linf(eps=0.2), attack, out=tmp_path / str(number), **args))
         assert generators() == before
-        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002  # as a program goes on
+        torch.rand(1), np.random.rand(), random.random()  # as a program goes on
         before = generators()
     shards = [[path.read_bytes() for path in sorted((run.run / "shards").iterdir())] for run in runs]
     assert shards[0] == shards[1]
@@ -519,18 +518,14 @@ def test_foolbox_on_the_command_line(foolbox, tmp_path, monkeypatch):
     assert ran.exit_code == 0, ran.output
 
 
-# The others, where they are installed
-
-
-def needs(name):
-    return pytest.mark.skipif(find_spec(name) is None, reason=f"needs {name}: {INSTALL[name]}")
+# The others
 
 
 # What the libraries themselves warn of is not ours to mend.
 theirs_to_mend = pytest.mark.filterwarnings("ignore")
 
 
-@needs("torchattacks")
+@pytest.mark.bridges
 @theirs_to_mend
 def test_torchattacks(pictures):
     there = library("torchattacks")
@@ -551,7 +546,7 @@ def test_torchattacks(pictures):
     assert bridges.build("torchattacks:APGD", {"norm": "L2"}).norms == ("l2",)
 
 
-@needs("art")
+@pytest.mark.bridges
 @theirs_to_mend
 def test_art(pictures):
     there = library("art.attacks.evasion")
@@ -568,7 +563,7 @@ def test_art(pictures):
         bridges.build("art:SquareAttack", {"steps": "3"})
 
 
-@needs("pyautoattack")
+@pytest.mark.bridges
 @theirs_to_mend
 def test_autoattack(pictures):
     attack = bridges.autoattack("custom", ["apgd-ce"])

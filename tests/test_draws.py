@@ -264,7 +264,6 @@ def test_wrong_arguments_say_how_to_mend_them():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @kinds
 def test_gpu_gives_the_same_bits(kind):
     cuda = Draws(11, torch.arange(N, device="cuda"))

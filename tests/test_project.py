@@ -36,7 +36,7 @@ HEAVY = {
 }
 PACKAGES = [name for _, name, _ in pkgutil.iter_modules(holdfast.__path__, "holdfast.")]
 LIBRARY = [name for name in PACKAGES if name not in ("holdfast.cli", "holdfast.__main__")]
-INTERNAL = {"holdfast.files", "holdfast.ranks"}  # no page in the reference
+INTERNAL = {"holdfast.files", "holdfast.generators", "holdfast.ranks"}  # no page in the reference
 MODULES = [name for _, name, _ in pkgutil.walk_packages(holdfast.__path__, "holdfast.") if "__main__" not in name]
 
 
@@ -205,9 +205,6 @@ def test_the_tree_names_no_machine():
     assert not found
 
 
-needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-
-
 @pytest.fixture
 def checkout(tmp_path):
     """The files that decide whether an environment is stale, with one that looks fresh."""
@@ -230,13 +227,13 @@ def plan(folder: Path, target: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=clean).stdout
 
 
-@needs_make
+@pytest.mark.make
 @pytest.mark.parametrize("target", ["venv", "demo", "test", "check", "docs", "bench"])
 def test_make_starts_at_once_in_a_fresh_environment(checkout, target):
     assert "pip install" not in plan(checkout, target)
 
 
-@needs_make
+@pytest.mark.make
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
 def test_make_installs_again_when_the_environment_is_stale(checkout, name):
     os.utime(checkout / name, (2.1e9, 2.1e9))
@@ -246,7 +243,7 @@ def test_make_installs_again_when_the_environment_is_stale(checkout, name):
     assert "-m venv" not in told
 
 
-@needs_make
+@pytest.mark.make
 @pytest.mark.parametrize("harm", ["gone", "moved", "python gone"])
 def test_make_starts_over_without_a_usable_environment(checkout, harm):
     if harm == "gone":

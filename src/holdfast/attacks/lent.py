@@ -1,7 +1,5 @@
 """The model as an attack from elsewhere gets it: counted, held to evaluation mode, and given back as it was."""
 
-import random
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,7 +34,7 @@ class Lent(nn.Module):
             logits = checked(self.model(x.clone()), len(x))  # a copy, for a model that works in place
         self.forwards += len(x)
         if logits.requires_grad:
-            logits.register_hook(self._back)  # type: ignore[no-untyped-call]  # torch gives it no types
+            logits.register_hook(self._back)
         if self.access > Access.LABELS:
             return logits
         return nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
@@ -76,29 +74,3 @@ def unharmed(model: Model, name: str) -> Iterator[None]:
             f"{name} changed {changed} of the model's weights or running statistics; allowed: to ask the model and "
             "take gradients. They are back as they were. Leave the model in evaluation mode and step on the pictures."
         )
-
-
-@contextmanager
-def seeded(seed: int, name: str, place: Tensor, device: torch.device) -> Iterator[None]:
-    """Seed the generators that libraries draw from, those of torch, NumPy and `random`; give them back as they were.
-
-    The seed is made of `seed`, the attack's `name` and the pictures' `place` (N,) int64, so that the same pictures
-    get the same numbers in a resumed run. A generator that a library seeds by the clock is out of reach.
-    """
-    import numpy as np
-
-    mixed = zlib.crc32(f"{seed} {name}".encode() + place.cpu().numpy().tobytes())
-    python, numeric = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # Not `torch.manual_seed`: it would seed the devices that are not put back.
-        torch.default_generator.manual_seed(mixed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(mixed)
-        random.seed(mixed)
-        np.random.seed(mixed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numeric)

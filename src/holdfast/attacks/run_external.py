@@ -7,10 +7,11 @@ from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
 from holdfast.attacks.check import check_answer, check_pictures, check_place
 from holdfast.attacks.external import External, check_norm
-from holdfast.attacks.lent import Lent, seeded, unharmed
+from holdfast.attacks.lent import Lent, unharmed
 from holdfast.attacks.record import inside_box, to, within
 from holdfast.attacks.result import AttackResult
 from holdfast.errors import AttackDidNothing, AttackError, HoldfastError
+from holdfast.generators import all_seeded
 from holdfast.lanes import join
 from holdfast.losses import Goal
 from holdfast.threats import Threat
@@ -66,7 +67,7 @@ def _batch(
         x_adv, reached = x.clone(), ~right
         if len(given):
             at = place[given.to(place.device)]
-            with unharmed(whole, attack.name), seeded(seed, attack.name, at, x.device):
+            with unharmed(whole, attack.name), all_seeded(seed, attack.name, at, x.device):
                 returned = _called(attack, asked, x[given], y[given], threat)
             x_adv[given] = returned
     if len(given):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.access import Access
 from holdfast.attacks import External
-from holdfast.bridges.library import check_options, library, made, parameters, shown, shown_call, version
+from holdfast.bridges.library import library, made, made_each_batch, parameters
 from holdfast.threats import Threat
 
 NORMS = {"linf": math.inf, "l2": 2, "l1": 1}  # as ART takes them
@@ -36,19 +35,7 @@ def art(
     or a norm other than the one in `options`.
     Cost: ART's passes, see `run_external`, and one forward pass a batch, which tells how many classes there are.
     """
-    library("art")
-    given = dict(options or {})
-    check_options(maker, given)
-    return External(
-        call=partial(_call, maker, given),
-        name=name or f"art:{shown(maker)}",
-        access=access,
-        library=version("art"),
-        options=shown_call(maker, given),
-        norms=_norms(maker, given),
-        minimal="eps" not in parameters(maker),
-        any_radius="eps" not in given,
-    )
+    return made_each_batch("art", maker, options, call=_call, norms=_norms, name=name, access=access)
 
 
 def _call(

@@ -4,9 +4,14 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module, metadata
 from typing import Any
 
+from torch import Tensor
+
+from holdfast.access import Access
+from holdfast.attacks import External
 from holdfast.errors import OptionError, unknown
 from holdfast.threats import Threat
 
@@ -56,6 +61,36 @@ def parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(maker).parameters
     except (TypeError, ValueError):
         return {}
+
+
+def made_each_batch(
+    where: str,
+    maker: Callable[..., Any],
+    options: Mapping[str, object] | None,
+    *,
+    call: Callable[..., Tensor],
+    norms: Callable[[Callable[..., Any], Mapping[str, object]], tuple[str, ...]],
+    name: str | None,
+    access: Access,
+) -> External:
+    """An attack that `call(maker, options, model, x, y, threat)` makes anew for each batch, from a library's class.
+
+    A class without `eps` looks for the smallest change. `norms` reads those it is for from the class and its options.
+    Raises: `OptionError` where the library `where` is missing, and for an option that the class does not have.
+    """
+    library(where)
+    given = dict(options or {})
+    check_options(maker, given)
+    return External(
+        call=partial(call, maker, given),
+        name=name or f"{where}:{shown(maker)}",
+        access=access,
+        library=version(where),
+        options=shown_call(maker, given),
+        norms=norms(maker, given),
+        minimal="eps" not in parameters(maker),
+        any_radius="eps" not in given,
+    )
 
 
 def made(maker: Callable[..., Any], first: object, options: Mapping[str, object], **common: object) -> Any:

@@ -1,14 +1,13 @@
 """Attacks of torchattacks (Kim 2020, arXiv:2010.01950)."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from holdfast.access import Access
 from holdfast.attacks import External
-from holdfast.bridges.library import check_box, check_options, library, made, parameters, shown, shown_call, version
+from holdfast.bridges.library import check_box, made, made_each_batch, parameters
 from holdfast.threats import Threat
 
 NORMS = {"Linf": "linf", "L2": "l2", "L1": "l1"}
@@ -33,19 +32,7 @@ def torchattacks(
     within a box other than [0, 1] or another norm than the class states. Cost: the library's passes, see
     `run_external`.
     """
-    library("torchattacks")
-    given = dict(options or {})
-    check_options(maker, given)
-    return External(
-        call=partial(_call, maker, given),
-        name=name or f"torchattacks:{shown(maker)}",
-        access=access,
-        library=version("torchattacks"),
-        options=shown_call(maker, given),
-        norms=_norms(maker, given),
-        minimal="eps" not in parameters(maker),
-        any_radius="eps" not in given,
-    )
+    return made_each_batch("torchattacks", maker, options, call=_call, norms=_norms, name=name, access=access)
 
 
 def _call(

@@ -112,7 +112,7 @@ def _attacked(
     from holdfast.access.borrow import home
     from holdfast.evaluate import Meter, verify
     from holdfast.evaluate.edges import norm_of
-    from holdfast.evaluate.generators import seeded
+    from holdfast.generators import seeded
 
     model = opened.model
     if isinstance(attack, attacks.External) and goal is not None:

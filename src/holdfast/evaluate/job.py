@@ -13,8 +13,8 @@ from holdfast.attacks.engine import Progress
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import norm_of
-from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.verify import Meter, Verdict, refuse_idle, verify
+from holdfast.generators import seeded
 from holdfast.threats import Threat
 
 LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, a few times that in work

@@ -12,11 +12,11 @@ from holdfast.data import Pictures
 from holdfast.errors import OptionError, unknown
 from holdfast.evaluate import batch as batches
 from holdfast.evaluate import edges, provenance, speed
-from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.job import Job, bounds, mine
 from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.speed import Use
 from holdfast.evaluate.suites import SUITES
+from holdfast.generators import seeded
 from holdfast.threats import Threat
 
 
@@ -137,7 +137,8 @@ class Request:
         if self.stand_in == "off" or any(isinstance(attack, External) for attack in self.attacks):
             return None  # what an attack from elsewhere asks of a model, nobody knows
         if recorded is not None:
-            return recorded["choices"].get("stand_in")  # type: ignore[no-any-return]  # JSON
+            plan: dict[str, Any] | None = recorded["choices"].get("stand_in")
+            return plan
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return None
         dtype = edges.picture_type(self.model)

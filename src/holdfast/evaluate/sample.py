@@ -15,8 +15,8 @@ from holdfast.attacks.attack import repeats
 from holdfast.attacks.eot import around
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import extent, norm_of, whole_box
-from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.verify import Verdict, verify
+from holdfast.generators import seeded
 from holdfast.losses import Goal
 from holdfast.losses.objectives import objective
 from holdfast.threats import Threat

@@ -31,23 +31,29 @@ class Suite:
         return self.sparse if threat.sparse and self.sparse is not None else self.attacks
 
 
+OF_AUTOATTACK = ("linf", "l2", "l1")
+SQUARE = Square(ahead=16)
+# As published for L1: Croce & Hein 2021, arXiv:2103.01208.
+APGD_L1 = APGD(restarts=5, larger_radii=True)
+FABT_L1 = FABT(targets_tried=5)
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
         Suite("quick", "PGD, 40 steps on the cross-entropy from a random start: a first honest look", (PGD(),)),
-        # Croce & Hein 2020, arXiv:2003.01690, sec. 5; the L1 form: 2021, arXiv:2103.01208.
+        # Croce & Hein 2020, arXiv:2003.01690, sec. 5.
         Suite(
             "standard",
             "what AutoAttack's standard version runs, with its budgets: Auto-PGD; Auto-PGD and FAB towards nine "
             "classes, five in L1; Square with 5,000 queries",
-            (APGD(), APGDT(), FABT(), Square(ahead=16)),
+            (APGD(), APGDT(), FABT(), SQUARE),
             sparse=(
-                APGD(restarts=5, larger_radii=True),
+                APGD_L1,
                 APGDT(targets_tried=5, larger_radii=True),
-                FABT(targets_tried=5),
-                Square(ahead=16),
+                FABT_L1,
+                SQUARE,
             ),
-            threats=("linf", "l2", "l1"),
+            threats=OF_AUTOATTACK,
         ),
         Suite(
             "fast",
@@ -57,15 +63,15 @@ SUITES: dict[str, Suite] = {
                 APGD(steps=20, loss="probability_margin"),
                 Cut(attack=APGDT()),
                 Reserve(attack=FABT()),
-                Reserve(attack=Square(ahead=16)),
+                Reserve(attack=SQUARE),
             ),
             sparse=(
-                APGD(restarts=5, larger_radii=True),
+                APGD_L1,
                 Cut(attack=APGDT(steps=50, targets_tried=5)),
-                Reserve(attack=FABT(targets_tried=5)),
-                Reserve(attack=Square(ahead=16)),
+                Reserve(attack=FABT_L1),
+                Reserve(attack=SQUARE),
             ),
-            threats=("linf", "l2", "l1"),
+            threats=OF_AUTOATTACK,
         ),
         # Their code's version "plus", five restarts of what has no targets.
         Suite(
@@ -78,17 +84,17 @@ SUITES: dict[str, Suite] = {
                 APGDT(),
                 FAB(restarts=5),
                 FABT(),
-                Square(ahead=16),
+                SQUARE,
             ),
             sparse=(
-                APGD(restarts=5, larger_radii=True),
+                APGD_L1,
                 APGD(loss="dlr", restarts=5, larger_radii=True),
                 APGDT(larger_radii=True),
                 FAB(restarts=5),
                 FABT(),
-                Square(ahead=16),
+                SQUARE,
             ),
-            threats=("linf", "l2", "l1"),
+            threats=OF_AUTOATTACK,
         ),
         # Croce & Hein 2020, sec. 5 and their code; they do not widen the radii in L1 here, as we do.
         Suite(
@@ -100,7 +106,7 @@ SUITES: dict[str, Suite] = {
                 EoT(attack=APGD(larger_radii=True)),
                 EoT(attack=APGD(loss="dlr", larger_radii=True)),
             ),
-            threats=("linf", "l2", "l1"),
+            threats=OF_AUTOATTACK,
         ),
     )
 }

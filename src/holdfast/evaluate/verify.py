@@ -157,7 +157,7 @@ class Meter:
             return
         self.forward += len(logits)
         if logits.requires_grad:
-            logits.register_hook(self._back)  # type: ignore[no-untyped-call]  # torch gives it no types
+            logits.register_hook(self._back)
 
     def _back(self, gradient: Tensor) -> None:
         self.backward += len(gradient)

@@ -4,6 +4,7 @@ On a CPU the input gradients of strided convolutions are most of what an attack 
 matrix product or as a convolution of stride 1 they take a third of the time and differ in rounding alone.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -51,8 +52,7 @@ class Convolution(nn.Module):
         """(N, C, H, W) to (N, O, H', W')."""
         if self.form == "framework":
             return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
-        convolved: Tensor = _Convolve.apply(x, self)  # type: ignore[no-untyped-call]  # torch leaves it so
-        return convolved
+        return _convolve(x, self)
 
     def input_gradient(self, gradient: Tensor, shape: torch.Size) -> Tensor:
         """From the gradient of the output (N, O, H', W') to that of the input, of `shape` (N, C, H, W)."""
@@ -75,6 +75,9 @@ class _Convolve(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return context.layer.input_gradient(gradient, context.shape), None
+
+
+_convolve: Callable[[Tensor, Convolution], Tensor] = _Convolve.apply  # which torch gives no types
 
 
 def by_product(gradient: Tensor, weight: Tensor, shape: torch.Size, stride: Pair, padding: Pair) -> Tensor:

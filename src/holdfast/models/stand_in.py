@@ -6,7 +6,7 @@ names, and activations are laid out channels last where the plan says so. What i
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class StandIn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) to logits (N, K)."""
-        logits: Tensor = self.model(_Layout.apply(x, self.channels_last))  # type: ignore[no-untyped-call]  # torch's
+        logits: Tensor = self.model(_in_layout(x, self.channels_last))
         return logits
 
 
@@ -65,6 +65,9 @@ class _Layout(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.contiguous(), None
+
+
+_in_layout: Callable[[Tensor, bool], Tensor] = _Layout.apply  # which torch gives no types
 
 
 def stand_in(model: nn.Module, plan: Plan) -> StandIn:

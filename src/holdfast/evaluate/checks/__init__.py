@@ -26,9 +26,9 @@ from holdfast.evaluate.checks.transfer import Transfer
 from holdfast.evaluate.checks.unbounded import Unbounded
 from holdfast.evaluate.checks.verified import Verified
 from holdfast.evaluate.findings import Check, Finding, RecordCheck, SampleCheck, found
-from holdfast.evaluate.generators import seeded
 from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.sample import Sample
+from holdfast.generators import seeded
 
 __all__ = ["RECORD_CHECKS", "SAMPLE_CHECKS", "in_order", "of_records", "of_sample", "skipped"]
 
