@@ -36,7 +36,6 @@ class Job:
     tie: float  # two logits closer than this share of the larger one are as good as equal
     faster: Model | None = None  # stands in for the model while it is attacked
     called: bool = True  # whether attacks in reserve take part
-    sources: tuple[tuple[str, Model], ...] = ()  # models, by name, that pictures are transferred from to check
 
     def attack(self, rows: slice, tell: Callable[[float], None] = lambda share: None) -> dict[str, Tensor]:
         """As `attacked`, with numbers of their own for a model that draws some."""

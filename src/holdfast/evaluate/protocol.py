@@ -220,7 +220,7 @@ class Work:
             seed=job.seed,
             batch=job.batch,
             dtype=job.dtype,
-            sources=job.sources,
+            sources=self.request.sources,
         )
         numbers = self.here.draw("checks", range(len(all_checks.SAMPLE_CHECKS)))
         findings = [finding.to_plain() for finding in all_checks.of_sample(sample, numbers)]

@@ -120,10 +120,12 @@ class Request:
         model, batch = edges.takes_float32(self.model), int(run["choices"]["batch"])
         dtype, tie = edges.picture_type(self.model), edges.tie_of(self.model, self.pictures)
         faster = speed.build(self.model, run["choices"].get("stand_in"))
-        sources = () if self.transfer_from is None else (("the model named", edges.takes_float32(self.transfer_from)),)
-        return Job(
-            model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster, sources=sources
-        )
+        return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster)
+
+    @property
+    def sources(self) -> tuple[tuple[str, Model], ...]:
+        """Models, by name, that pictures are transferred from to check."""
+        return () if self.transfer_from is None else (("the model named", edges.takes_float32(self.transfer_from)),)
 
     @property
     def _passes(self) -> int:
