@@ -1,7 +1,7 @@
 """`python -m bench.against`: what the suites cost and find beside the reference implementation of AutoAttack.
 
-Needs the extra `bridges`. Takes the better part of an hour on two cores; `--only` names one case, and a result file that
-is there already keeps its other cases.
+Needs the extra `bridges`. Takes the better part of an hour on two cores; `--only` names one case, and a result file
+that is there already keeps its other cases.
 """
 
 import argparse

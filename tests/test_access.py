@@ -116,8 +116,8 @@ def test_budget_options():
 
 def test_dropping_lanes_of_a_ragged_answer():
     answer = Scores(
-        labels=torch.arange(5), reached=torch.ones(5, dtype=torch.bool), logits=torch.arange(5.0)[:, None],
-        lane=torch.tensor([0, 2, 1, 2, 2]),
+        points=torch.arange(5.0)[:, None], labels=torch.arange(5), reached=torch.ones(5, dtype=torch.bool),
+        logits=torch.arange(5.0)[:, None], lane=torch.tensor([0, 2, 1, 2, 2]),
     )  # fmt: skip
     kept = keep_lanes(answer, torch.tensor([False, True, True]))
     assert kept.labels.tolist() == [1, 2, 3, 4]

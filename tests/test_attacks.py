@@ -1,6 +1,6 @@
 """Every attack in the table keeps every promise in this file, in every norm."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -29,6 +29,7 @@ from holdfast.attacks import (
 )
 from holdfast.attacks.attack import repeats
 from holdfast.attacks.mifgsm import unit_1_norm
+from holdfast.attacks.pgd import fingerprint
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import OBJECTIVES
 from holdfast.threats import L0, L1, L2, Linf
@@ -42,6 +43,7 @@ ROWS = [
     PGD(steps=8, step_size=0.25, restarts=3, loss="margin"),
     PGD(steps=8, step_size=0.25, random_start=False, loss="dlr"),
     PGD(steps=8, loss="logit_difference"),
+    PGD(steps=30, step_size=0.5, stop_at_cycle=True),
     APGD(steps=8),
     APGD(steps=8, restarts=2, loss="dlr"),
     APGD(steps=12, loss="margin", larger_radii=True),
@@ -269,6 +271,9 @@ def test_most_passes_a_picture_can_cost(attack, case):
     if isinstance(attack, Square) and attack.ahead > 1:
         assert attack.rounds < forward <= 1 + 2 * attack.rounds
         return
+    if getattr(attack, "stop_at_cycle", False):
+        assert forward <= 1 + attack.rounds
+        return
     if cut:  # at so small a radius no lane is on its way
         assert forward < 1 + lanes_of(attack) * attack.rounds
         assert backward < lanes_of(attack) * gradients_of(attack)
@@ -488,3 +493,43 @@ def test_bad_input_is_refused_in_one_line(change, error, text, case):
     with pytest.raises(error, match=text) as caught:
         run(PGD(steps=2), given.pop("model"), given.pop("x"), given.pop("y"), given.pop("threat"), **given)
     assert "\n" not in str(caught.value)
+
+
+def test_a_lane_ends_where_it_has_been_before():
+    """On a linear model the second step ends where the first did: four looks at the model and no more."""
+    model, x = linear(torch.tensor([[1.0, -2.0, 3.0], [1.0, 0.5, -1.0]])), torch.full((5, 1, 1, 3), 0.4)
+    y = model(x).argmax(1)
+    attack = PGD(steps=50, step_size=2.0, random_start=False)
+    whole = run(attack, model, x, y, Linf(eps=1e-3))
+    found = run(replace(attack, stop_at_cycle=True), model, x, y, Linf(eps=1e-3))
+    assert not found.success.any()
+    assert found.forward.tolist() == [4] * len(x)
+    assert found.backward.tolist() == [2] * len(x)
+    assert torch.equal(found.x_adv, whole.x_adv)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_fingerprints_tell_points_apart(dtype):
+    x = torch.rand(2000, 1, 3, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    seen = fingerprint(x)
+    assert len(set(seen.tolist())) == len(x)
+    assert torch.equal(fingerprint(x.clone()), seen)
+    moved = x.clone()
+    moved[:, 0, 0, 0] = (
+        torch.nextafter(moved[:, 0, 0, 0], torch.ones(2000, dtype=dtype)) if dtype != torch.float16 else 2
+    )
+    assert not (fingerprint(moved) == seen).any()
+
+
+def test_going_round_is_cut_short_and_nothing_is_lost():
+    case = tiny_case(12, dtype=torch.float64)
+    attack = PGD(steps=150, step_size=0.5)
+    options = {"model": case.model, "x": case.x, "y": case.y, "threat": Linf(eps=0.05), "aim": "highest_loss"}
+    whole, found = (run(replace(attack, stop_at_cycle=stop), **options) for stop in (False, True))
+    assert int(found.backward.sum()) < 0.5 * int(whole.backward.sum())
+    torch.testing.assert_close(found.x_adv, whole.x_adv)
+
+
+def test_cycles_are_not_looked_for_where_answers_are_random():
+    with pytest.raises(OptionError, match="allowed: False, since a model that answers at random"):
+        EoT(attack=PGD(stop_at_cycle=True))

@@ -177,7 +177,8 @@ def test_a_budget_counts_every_sample(case):
 def test_answers_are_averaged_one_by_one():
     def answer(*logits):
         logits = torch.tensor(logits)[None]
-        return [Scores(labels=logits.argmax(1), reached=logits[:, 1] > logits[:, 0], logits=logits)]
+        point = torch.tensor([[0.1]])
+        return [Scores(points=point, labels=logits.argmax(1), reached=logits[:, 1] > logits[:, 0], logits=logits)]
 
     (mean,) = averaged(answer(0.0, 1.0), iter([answer(4.0, 1.0), answer(2.0, 2.5)]))
     assert mean.logits.tolist() == [[2.0, 1.5]]

@@ -264,7 +264,7 @@ def test_labels_alone_are_told(linear, x):
     assert watched.seen
     for _, answer in watched.seen:
         assert type(answer) is Labels
-        assert set(vars(answer)) == {"labels", "reached", "lane"}
+        assert set(vars(answer)) == {"points", "labels", "reached", "lane"}
 
 
 def test_labels_alone_are_traced(linear, x):

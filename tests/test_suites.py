@@ -81,7 +81,8 @@ def judged(losses, then, answered, attack, **options):
     loss = torch.tensor(losses)
     logits = torch.tensor([[1.0, 0.0]]).expand(n, 2)
     no = torch.zeros(n, dtype=torch.bool)
-    answer = Gradient(labels=no.long(), reached=no, logits=logits, losses=(loss,), gradients=(torch.ones_like(case.x),))
+    scores = {"points": case.x, "labels": no.long(), "reached": no, "logits": logits}
+    answer = Gradient(**scores, losses=(loss,), gradients=(torch.ones_like(case.x),))
     lowest = torch.full((n,), -torch.inf)
     _, query = cut.step(case, Course(state, lowest, torch.tensor(then)), answer)
     return None if query.over is None else query.over.tolist()

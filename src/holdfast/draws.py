@@ -7,7 +7,7 @@ The hash works on int64, where torch wraps alike everywhere; logarithm and cosin
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -68,6 +68,7 @@ class Draws:
     restart: Tensor | None = None
     target: Tensor | None = None
     round: Tensor | None = None
+    key: Tensor | None = field(default=None, repr=False)  # (N,) int64, the hash of all but the round; made here
 
     def __post_init__(self) -> None:
         """Check the lanes and fill in zeros, so that any two records can be joined."""
@@ -79,6 +80,10 @@ class Draws:
         for name in ("restart", "target", "round"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, torch.zeros_like(self.picture))
+        if self.key is None:
+            lanes = (self.picture, self.attack, self.restart, self.target)
+            key = _hashed(torch.zeros_like(self.picture), _signed(self.seed), *lanes)
+            object.__setattr__(self, "key", key)
 
     def at(self, round: Tensor | int) -> "Draws":
         """The same lanes in another round: (N,) int64, or one number for all."""
@@ -124,14 +129,18 @@ class Draws:
                 f"Draws: like has shape {tuple(like.shape)} but there are {len(self.picture)} lanes; "
                 "allowed: (N, ...) with N the number of lanes. Take the same lanes of both."
             )
-        key = torch.zeros_like(self.picture)
-        lanes = (self.picture, self.attack, self.restart, self.target, self.round)
-        for part in (_signed(self.seed), *lanes, stream, half):
-            # Scrambled between any two parts, else seed 1 with picture 0 would be seed 0 with picture 1.
-            # The constant keeps an all-zero key off the hash's fixed point at zero.
-            key = _mix((key ^ cast(Tensor | int, part)) + _GOLDEN)
+        key = _hashed(self.key, self.round, stream, half)
         steps = torch.arange(1, math.prod(like.shape[1:]) + 1, device=like.device) * _GOLDEN
         return _mix(key.to(like.device)[:, None] + steps).view(like.shape)
+
+
+def _hashed(key: Tensor | None, *parts: Tensor | int | None) -> Tensor:
+    """`key` (N,) with more parts, each a number or one a lane."""
+    for part in parts:
+        # Scrambled between any two parts, else seed 1 with picture 0 would be seed 0 with picture 1.
+        # The constant keeps an all-zero key off the hash's fixed point at zero.
+        key = _mix((cast(Tensor, key) ^ cast(Tensor | int, part)) + _GOLDEN)
+    return cast(Tensor, key)
 
 
 def _precision(dtype: torch.dtype) -> int:

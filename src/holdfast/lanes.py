@@ -5,9 +5,9 @@ least one axis have one row a lane; everything else belongs to all lanes alike a
 Indexing a tree is what drops, refills and merges pictures, so no attack writes that itself.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -27,13 +27,19 @@ def map_lanes(function: Callable[..., Tensor], *trees: Tree) -> Tree:
     if isinstance(first, dict):
         return {key: map_lanes(function, *(tree[key] for tree in trees)) for key in first}  # type: ignore
     if is_dataclass(first) and not isinstance(first, type):
-        # A copy with fields set, not a new record: the options were checked when the first one was made.
-        made = copy.copy(first)
-        for field in fields(first):
-            values = [getattr(tree, field.name) for tree in trees]
-            object.__setattr__(made, field.name, map_lanes(function, *values))
+        # Set field by field, not made anew: the options were checked when the first one was made.
+        made = object.__new__(type(first))
+        for name in _names(type(first)):
+            values = [getattr(tree, name) for tree in trees]
+            object.__setattr__(made, name, map_lanes(function, *values))
         return made  # type: ignore[return-value]
     return first  # type: ignore[no-any-return]
+
+
+@cache
+def _names(record: type[Any]) -> tuple[str, ...]:
+    """The fields of a dataclass; looked up once, as every step of an attack goes through here many times."""
+    return tuple(field.name for field in fields(record))
 
 
 def take(tree: Tree, lanes: Tensor) -> Tree:

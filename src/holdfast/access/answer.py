@@ -12,8 +12,9 @@ from holdfast.lanes import map_lanes, take
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The predicted class of each point, and whether the lane's goal is reached there."""
+    """The points that were asked about, the predicted class of each, and whether the lane's goal is reached there."""
 
+    points: Tensor  # (P, C, H, W)
     labels: Tensor  # (P,) int64
     reached: Tensor  # (P,) bool
     lane: Tensor | None = None  # (P,) int64 as in the query; None: one point a lane, in order
@@ -68,7 +69,8 @@ def averaged(first: list[Of], further: Iterable[list[Of]]) -> list[Of]:
     if times == 1:
         return first
     means = map_lanes(lambda part: part / times if part.is_floating_point() else part, total)
-    return [replace(mean, labels=mean.logits.argmax(1)) for mean in means]
+    asked = (one.points for one in first)  # and not their mean, which is rounded
+    return [replace(mean, points=x, labels=mean.logits.argmax(1)) for mean, x in zip(means, asked, strict=True)]
 
 
 def plus(a: Tensor, b: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ def judged(group: Group, logits: torch.Tensor) -> Scores:
     lane = group.query.lane
     goal = group.case.goal if lane is None else take(group.case.goal, lane)
     labels = logits.argmax(1)
-    return Scores(labels=labels, reached=goal.reached(logits, labels), logits=logits, lane=lane)
+    reached = goal.reached(logits, labels)
+    return Scores(points=group.query.points, labels=labels, reached=reached, logits=logits, lane=lane)
 
 
 def unchanged(oracle: Oracle, x: Tensor, goal: Goal, times: int) -> tuple[Scores, Tensor]:
@@ -83,7 +84,8 @@ def unchanged(oracle: Oracle, x: Tensor, goal: Goal, times: int) -> tuple[Scores
 
     def seen() -> list[Scores]:
         logits = check_answer(oracle.scores(everything), goal)
-        return [Scores(labels=logits.argmax(1), reached=g.reached(logits), logits=logits) for g in (goal, label)]
+        labels = logits.argmax(1)
+        return [Scores(points=x, labels=labels, reached=g.reached(logits), logits=logits) for g in (goal, label)]
 
     own, wrong = averaged(seen(), (seen() for _ in range(times - 1)))
     return own, wrong.reached
@@ -92,7 +94,7 @@ def unchanged(oracle: Oracle, x: Tensor, goal: Goal, times: int) -> tuple[Scores
 def restricted(answer: Answer, access: Access) -> Answer:
     """What an attack of this access may see of an answer."""
     if access == Access.LABELS:
-        return Labels(labels=answer.labels, reached=answer.reached, lane=answer.lane)
+        return Labels(points=answer.points, labels=answer.labels, reached=answer.reached, lane=answer.lane)
     return answer
 
 

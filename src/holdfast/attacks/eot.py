@@ -8,7 +8,8 @@ from holdfast.attacks.attack import Attack
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.attacks.reserve import Reserve
-from holdfast.attacks.wrapper import Wrapper
+from holdfast.attacks.wrapper import Wrapper, inside
+from holdfast.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,11 @@ class EoT(Wrapper):
     def __post_init__(self) -> None:
         at_least(self, 1, "samples")
         super().__post_init__()
+        if getattr(inside(self.attack), "stop_at_cycle", False):
+            raise OptionError(
+                "EoT: the attack has stop_at_cycle=True; allowed: False, since a model that answers at random goes on "
+                "differently from the same place. Leave it out."
+            )
 
     @property
     def repeats(self) -> int:

@@ -86,14 +86,14 @@ def move(case: Case, at: Boundary, ahead: Tensor, normal: Tensor) -> Boundary:
     near, far = (case.threat.size(part).clamp_min(TINY) for part in (here, home))
     pull = (near / (near + far)).clamp_max(MOST_PULL)
     pull = column(pull, case.x)
-    mixed = (at.x_adv + OVERSHOOT * here) * (1 - pull) + (case.x + OVERSHOOT * home) * pull
-    return Boundary(mixed.clamp(case.threat.low, case.threat.high), at.taken + 1)
+    mixed = torch.lerp(at.x_adv.add(here, alpha=OVERSHOOT), case.x.add(home, alpha=OVERSHOOT), pull)
+    return Boundary(mixed.clamp_(case.threat.low, case.threat.high), at.taken + 1)
 
 
 def drawn_back(case: Case, at: Boundary, reached: Tensor) -> Boundary:
     """The same points, but a tenth of the way back where they have reached the goal; not before the first step."""
     success = reached & (at.taken > 0)
-    return replace(at, x_adv=choose(success, case.x + BACK * (at.x_adv - case.x), at.x_adv))
+    return replace(at, x_adv=choose(success, torch.lerp(case.x, at.x_adv, BACK), at.x_adv))
 
 
 def nearest(case: Case, answer: Jacobian) -> tuple[Tensor, Tensor]:

@@ -103,8 +103,8 @@ def within(threat: Threat, size: Tensor, kept: torch.dtype) -> Tensor:
 
 def inside_box(threat: Threat, x_adv: Tensor) -> Tensor:
     """(N,) bool: every input value within the box; a NaN is not."""
-    low, high = x_adv.flatten(1).aminmax(dim=1)
-    return (low >= threat.low) & (high <= threat.high)
+    flat = x_adv.flatten(1)  # twice, as torch's `aminmax` takes four times as long
+    return (flat.amin(1) >= threat.low) & (flat.amax(1) <= threat.high)
 
 
 def to(result: AttackResult, device: torch.device) -> AttackResult:

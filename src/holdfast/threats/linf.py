@@ -59,7 +59,7 @@ class Linf:
     def reach(self, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
         """All values move equally far until the box stops them."""
         way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
-        return (way * together(room, weight, (weight > 0).to(weight), gap.abs())).view_as(x)
+        return (way * together(room, weight, None, gap.abs())).view_as(x)
 
     def dual(self, grad: Tensor) -> Tensor:
         """The sum of absolute values."""
