@@ -82,7 +82,7 @@ def square_queries(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, queri
     x, y = x[right], y[right]
     theirs = SquareAttack(
         model, norm=NORMS[threat.name], eps=float(threat.eps), n_queries=queries, n_restarts=1, seed=0, device="cpu"
-    )
+    )  # of itself it rescales its schedule, as ours does
     theirs.init_hyperparam(x)
     torch.manual_seed(0)
     asked, x_adv = theirs.attack_single_run(x, y)

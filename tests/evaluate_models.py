@@ -107,9 +107,9 @@ class Flipped(PGD):
 
     name: ClassVar[str] = "flipped"
 
-    def step(self, case, x_adv, answer):
-        x_adv = case.ascend(x_adv, case.threat.steepest(-answer.gradient), self.step_size)
-        return x_adv, Query(x_adv, gradient_of=OBJECTIVES[self.loss])
+    def step(self, case, state, answer):
+        x_adv = case.ascend(answer.points, case.threat.steepest(-answer.gradient), self.step_size)
+        return state, Query(x_adv, gradient_of=OBJECTIVES[self.loss])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class Fading(PGD):
 
     name: ClassVar[str] = "fading"
 
-    def step(self, case, x_adv, answer):
+    def step(self, case, state, answer):
         share = self.step_size / self.steps**2 / (10 * float(case.threat.eps)) ** 3
-        x_adv = case.ascend(x_adv, case.threat.steepest(answer.gradient), share)
-        return x_adv, Query(x_adv, gradient_of=OBJECTIVES[self.loss])
+        x_adv = case.ascend(answer.points, case.threat.steepest(answer.gradient), share)
+        return state, Query(x_adv, gradient_of=OBJECTIVES[self.loss])

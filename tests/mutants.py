@@ -105,8 +105,8 @@ MUTANTS = [
     Mutant(
         "detached points",
         "access/oracle.py",
-        "logits = checked(self.model(points), len(points))\n            rows",
-        "logits = checked(self.model(points.detach()), len(points))\n            rows",
+        "logits = self._ask(points)\n            rows",
+        "logits = self._ask(points.detach())\n            rows",
         "tests/test_access.py -k 'gradients_are_each'",
     ),
     Mutant(
@@ -132,9 +132,9 @@ MUTANTS = [
     ),
     Mutant(
         "pictures wrong from the start are attacked",
-        "attacks/engine.py",
-        "wrong = self.logits.argmax(1) != goal.y",
-        "wrong = torch.zeros_like(goal.y, dtype=torch.bool)",
+        "attacks/asking.py",
+        "return own, wrong.reached",
+        "return own, torch.zeros_like(wrong.reached)",
         "tests/test_attacks.py -k 'wrong_from_the_start'",
     ),
     Mutant(
@@ -147,7 +147,7 @@ MUTANTS = [
     Mutant(
         "points outside count",
         "attacks/record.py",
-        "success = reached & within(threat, size) & inside_box(threat, self.x_adv)",
+        "success = reached & within(threat, size, self.x.dtype) & inside_box(threat, self.x_adv)",
         "success = reached",
         "tests/test_engine.py -k 'liar'",
     ),
@@ -308,8 +308,8 @@ MUTANTS = [
     Mutant(
         "noise may beat the attack",
         "evaluate/checks/noise.py",
-        "if only_blind > only_guided:",
-        "if only_blind > only_guided + 99:",
+        "if excess(only_blind, only_guided) < self.chance:",
+        "if excess(only_blind, only_guided) < 0:",
         "tests/test_checks.py -k 'broken_models or broken_attacks'",
     ),
     Mutant(

@@ -296,7 +296,10 @@ def test_the_suite_is_autoattacks_for_random_models():
 def test_noise_in_front_is_averaged_out():
     """The check of the direction, by the same draws on both sides, and of claims raise no alarm at an honest model."""
     model = Defended(honest("cnn"), [GaussianNoise(std=0.05)]).eval()
-    told = {check.name: check.verdict for check in evaluated(model, EoT(attack=PGD(steps=10), samples=5)).checks}
+    told = {
+        check.name: check.verdict
+        for check in evaluated(model, EoT(attack=PGD(steps=20, step_size=0.2), samples=5)).checks
+    }
     assert told["ascent"] == "pass"
     assert told["verified"] == "pass"
     assert told["randomness"] == "warn"

@@ -15,7 +15,8 @@ from holdfast.errors import OptionError
 from holdfast.lanes import choose, take
 from holdfast.losses.objectives import margin
 
-# After so many queries (of 10,000) the share of the picture that a window covers is halved again.
+FULL = 10_000
+# After so many queries (of `FULL`) the share of the picture that a window covers is halved again.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -32,12 +33,14 @@ class Square:
     search takes the same course, up to rounding, for more passes in fewer calls of the model.
     Cost: `queries` + 1 forward passes a lane, no gradient; with `ahead` the lapsed ones too.
     Source: Andriushchenko, Croce, Flammarion & Hein 2020, arXiv:1912.00049, algorithms 1 to 3; L1: Croce & Hein 2021,
-    arXiv:2103.01208, sec. 4. As in AutoAttack the windows shrink as for 10,000 queries however many there are.
+    arXiv:2103.01208, sec. 4. The schedule is that for 10,000 queries, `rescaled` to as many as there are, as published;
+    AutoAttack takes it as it is.
     """
 
     queries: int = field(default=5000, metadata={"help": "changes tried a picture and restart"})
     first_share: float = field(default=0.8, metadata={"help": "share of the picture that the first windows cover"})
     restarts: int = field(default=1, metadata={"help": "how often each picture is attacked anew"})
+    rescaled: bool = field(default=True, metadata={"help": "windows shrink over the queries there are, not 10,000"})
     ahead: int = field(default=1, metadata={"help": "the most changes of one picture asked about side by side"})
     access: ClassVar[Access] = Access.SCORES
     name: ClassVar[str] = "square"
@@ -102,7 +105,8 @@ class Square:
         """`best` with the change of this `number` (L,), from 1."""
         case = replace(case, draws=case.draws.at(number))
         planes = as_planes(best)
-        share = self.first_share / 2.0 ** halvings(number - 1)
+        asked = (number - 1) * FULL // self.queries if self.rescaled else number - 1
+        share = self.first_share / 2.0 ** halvings(asked)
         if case.threat.name != "linf":
             return square_windows.change(case, planes, as_planes(case.x), share).view_as(best)
         numbers = case.draws.uniform(best.new_empty(len(best), 2 + planes.shape[1]))

@@ -32,7 +32,7 @@ class Suite:
 
 
 OF_AUTOATTACK = ("linf", "l2", "l1")
-SQUARE = Square(ahead=16)
+SQUARE = Square(rescaled=False, ahead=16)
 # As published for L1: Croce & Hein 2021, arXiv:2103.01208.
 APGD_L1 = APGD(restarts=5, larger_radii=True)
 FABT_L1 = FABT(targets_tried=5)

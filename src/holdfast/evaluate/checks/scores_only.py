@@ -61,7 +61,7 @@ class ScoresOnly:
         if not n:
             return found(self, "pass", "the attack left no picture of the sample standing")
         queries = max(self.queries // sample.repeats, 50)
-        square, towards_each = sample.averaged([Square(queries=queries, ahead=16), APGDT(steps=50)])
+        square, towards_each = sample.averaged([Square(queries=queries, rescaled=False, ahead=16), APGDT(steps=50)])
         searched = sample.search([square], sample.model, sample.threat, standing)
         alone = standing.clone()
         alone[standing] = searched.success
