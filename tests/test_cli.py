@@ -273,6 +273,12 @@ def test_parts_merge_into_the_run_of_one_process(trained, tmp_path, monkeypatch)
     assert (tmp_path / "merged" / "summary.json").read_bytes() == (tmp_path / "whole" / "summary.json").read_bytes()
     told = done("merge", tmp_path / "part1", tmp_path / "part2", "--out", tmp_path / "again")
     assert f"report: {tmp_path / 'again' / 'report.html'}" in told.stdout
+    low, path = merged["robust"]["low"], tmp_path / "junit.xml"
+    gated = ("merge", tmp_path / "part1", tmp_path / "part2", "--junit", path, "--at-least")
+    refused = call(*gated, f"{low + 0.01}", "--out", tmp_path / "refused")
+    assert (refused.exit_code, refused.stderr.splitlines()[-1].partition(" at ")[0]) == (1, "error: robust accuracy")
+    assert path.read_text().count("<failure") == 1
+    done(*gated, f"{low}", "--out", tmp_path / "passed")
 
 
 def test_report_of_one_and_of_several(evaluated, tmp_path):

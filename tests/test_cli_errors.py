@@ -230,7 +230,7 @@ def test_bad_input_is_one_clear_line(place, name, monkeypatch):
     told = [
         line
         for line in result.stderr.splitlines()
-        if not line.startswith(("training:", "epoch", "checking:", "attacking"))
+        if not line.startswith(("training:", "epoch", "checking", "attacking"))
     ]
     assert len(told) == 1, result.stderr
     assert told[0].startswith("error: ")

@@ -15,6 +15,7 @@ from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.evaluate import SUITES, Rate, evaluate, suite
 from holdfast.evaluate import batch as batches
+from holdfast.evaluate.checks import SAMPLE_CHECKS
 from holdfast.evaluate.summary import eps_text
 from holdfast.threats import L0, L1, L2, Linf
 
@@ -208,7 +209,7 @@ def test_progress_is_told():
     assert len(set(done)) > 6  # not only where shards end
     by_text = {text: pictures for pictures, _, text in reversed(seen)}
     assert list(reversed(by_text.items())) == [
-        ("checking", 0),
+        *((f"checking {check.name}", 0) for check in SAMPLE_CHECKS),
         ("attacking shard 1 of 2", 0),
         ("attacking shard 2 of 2", 20),
         ("done", 40),

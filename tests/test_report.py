@@ -312,3 +312,16 @@ def test_runs_of_one_name_are_told_apart(make):
     assert "a/run and b/run on synthetic" in outline.text
     folder = make("c")
     assert "c (2)" in Outline(report.render([folder, folder])).text
+
+
+@pytest.mark.parametrize("model", ["/long/way/to/mine.py:net", "C:\\models\\mine.py:net", "mine.py:net"])
+def test_a_model_at_the_end_of_a_path_is_called_by_its_last_part(make, model):
+    (page,) = re.findall(r"<h1>(.*?)</h1>", report.render([make("run", Fake(model=model))]))
+    assert page == "mine.py:net on synthetic"
+
+
+def test_how_to_repeat_it_names_the_batch_that_was_measured(make):
+    folder = make()
+    assert "add <code>--batch 256</code>" in report.render([folder])
+    change(folder, lambda run: run["provenance"]["command"].extend(["--batch", "256"]), "run.json")
+    assert "add <code>--batch" not in report.render([folder])

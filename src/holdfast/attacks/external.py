@@ -1,7 +1,7 @@
 """An attack from elsewhere: a callable with a loop of its own, its name, and what is to be known of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ Call = Callable[[nn.Module, Tensor, Tensor, Threat], Tensor]
 """From a model, pictures (N, C, H, W) in the threat's box, labels (N,) and the threat to pictures like those given."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class External:
     """An attack that runs its own loop over a model it is lent. `holdfast.bridges` makes them.
 
@@ -23,7 +23,7 @@ class External:
     for the predicted class and 0 for the others at `LABELS`.
     """
 
-    call: Call = field(repr=False)
+    call: Call
     name: str  # as the tables call it
     access: Access = Access.GRADIENT  # the most it may learn from an answer
     library: str = ""  # where it comes from, with its version
@@ -32,6 +32,12 @@ class External:
     minimal: bool = False  # looks for the smallest change: points beyond the radius are brought back to it, not refused
     restores: bool = False  # gives the original back where it fails, so that unchanged pictures are no sign of idleness
     any_radius: bool = True  # heeds the radius of the threat, rather than having one of its own
+
+    def __repr__(self) -> str:
+        """Name, library and options: "foolbox:LinfPGD (foolbox 3.3.4: LinfPGD(steps=20))"."""
+        told = [text for text in (self.library, self.options) if text]
+        told += [] if self.access == Access.GRADIENT else [f"sees {self.access.name.lower()}"]
+        return f"{self.name} ({': '.join(told)})" if told else self.name
 
     def described(self) -> dict[str, Any]:
         """For run.json, in the place of an attack's options."""

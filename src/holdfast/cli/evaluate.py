@@ -13,7 +13,7 @@ from holdfast.cli.screen import Screen, duration, table
 from holdfast.cli.together import together
 
 if TYPE_CHECKING:
-    from holdfast.evaluate import Evaluation
+    from holdfast.evaluate import Evaluation, Gate
 
 
 @together
@@ -86,24 +86,8 @@ def command(
             rich_help_panel=flags.RUN,
         ),
     ] = None,
-    at_least: Annotated[
-        str | None,
-        typer.Option(
-            "--at-least",
-            metavar="RATE",
-            help="Exit with 1 if the interval of robust accuracy begins below RATE, such as 0.45, or a check failed.",
-            rich_help_panel=flags.RUN,
-        ),
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(
-            "--junit",
-            metavar="FILE",
-            help="Write JUnit XML too: a test case for the rate at each radius and for each check.",
-            rich_help_panel=flags.RUN,
-        ),
-    ] = None,
+    at_least: flags.AtLeast = None,
+    junit: flags.JUnit = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
     ] = True,
@@ -138,7 +122,7 @@ def command(
     """
     from holdfast import threats
     from holdfast.evaluate import Gate, evaluate
-    from holdfast.testing.junit import write_junit, write_unfinished
+    from holdfast.testing.junit import write_unfinished
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -187,18 +171,27 @@ def command(
     if ranks.rank():  # the first of several processes shows, writes and judges
         return
     gate = None if least is None else Gate(least, checked=checks)
-    if xml is not None:
-        write_junit(found, xml, gate)
-    told(screen, found, page=_page(found) if report and part is None else None, part=part, junit=xml)
+    judged(screen, found, gate, page=report and part is None, part=part, junit=xml)
+
+
+def judged(
+    screen: Screen,
+    found: "Evaluation",
+    gate: "Gate | None",
+    *,
+    page: bool,
+    part: tuple[int, int] | None = None,
+    junit: Path | None = None,
+) -> None:
+    """Write what is asked for of a finished run, show it, and raise `BelowTheGate` where it does not pass."""
+    from holdfast.report import write
+    from holdfast.testing.junit import write_junit
+
+    if junit is not None:
+        write_junit(found, junit, gate)
+    told(screen, found, page=write([found.run]) if page and found.run else None, part=part, junit=junit)
     if gate is not None:
         gate.check(found)
-
-
-def _page(found: "Evaluation") -> Path | None:
-    """The report of a finished run."""
-    from holdfast.report import write
-
-    return None if found.run is None else write([found.run])
 
 
 def told(

@@ -127,3 +127,22 @@ Threads = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=RUN)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel=RUN)]
+
+AtLeast = Annotated[
+    str | None,
+    typer.Option(
+        "--at-least",
+        metavar="RATE",
+        help="Exit with 1 if the interval of robust accuracy begins below RATE, such as 0.45, or a check failed.",
+        rich_help_panel=RUN,
+    ),
+]
+JUnit = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit",
+        metavar="FILE",
+        help="Write JUnit XML too: a test case for the rate at each radius and for each check.",
+        rich_help_panel=RUN,
+    ),
+]

@@ -210,7 +210,6 @@ class Work:
     def check(self) -> None:
         """The checks that ask the model: once a run, by the process that has the first shard, or by all together."""
         job = self.job
-        self.tell("checking")
         begun = perf_counter()
         sample = Sample(
             job.model,
@@ -223,7 +222,10 @@ class Work:
             sources=self.request.sources,
         )
         numbers = self.here.draw("checks", range(len(all_checks.SAMPLE_CHECKS)))
-        findings = [finding.to_plain() for finding in all_checks.of_sample(sample, numbers)]
+        findings = [
+            finding.to_plain()
+            for finding in all_checks.of_sample(sample, numbers, lambda name: self.tell(f"checking {name}"))
+        ]
         told = {"findings": findings, "pictures": len(sample), **sample.to_plain()}
         self.here.tell(f"checks {self.here.rank}", json.dumps(told).encode())
         self.account.checks(sample.forward, sample.backward, perf_counter() - begun)

@@ -66,6 +66,13 @@ class Column:
         return ", ".join(parts + [f"{key} sha256 {value[:SHOWN_HASH]}…" for key, value in hashes if value])
 
     @property
+    def measured_batch(self) -> int | None:
+        """The batch size that the run chose for itself, if its command does not name one."""
+        command = self.run.command
+        chosen = (self.run.origin.get("choices") or {}).get("batch")
+        return int(chosen) if chosen and command and "--batch" not in command else None
+
+    @property
     def halving(self) -> str:
         """Where half of the clean accuracy is lost, read off straight lines between the points."""
         half = self.points[0].rate / 2

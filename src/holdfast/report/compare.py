@@ -1,6 +1,7 @@
 """Several runs side by side: what to call them, and what keeps their numbers from being compared."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ from holdfast.report.run import Run
 def labels(runs: Sequence[Run]) -> list[str]:
     """A short name for each run, all different: its folder, with the parent folder or a number where two agree.
 
-    A single run is called by its model, so that a folder that was moved gives the same page.
+    A single run is called by its model, so that a folder that was moved gives the same page; of a path the last part,
+    the whole being under provenance.
     """
     if len(runs) == 1:
-        return [str(runs[0].summary["model"]["name"])]
+        return [re.split(r"[/\\]", str(runs[0].summary["model"]["name"]))[-1]]
     paths = [run.folder.resolve() for run in runs]
     names = [path.name for path in paths]
     if len(set(names)) < len(names):

@@ -4,7 +4,7 @@ Each check has a name, a title (a statement that holds when it passes) and gives
 advice. Checks of the sample ask the model about the first pictures; checks of the records read what is on file of all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor
 
@@ -52,11 +52,19 @@ SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
 RECORD_CHECKS: tuple[RecordCheck, ...] = (MonotoneEps(), ScoresOnly(), DidSomething(), Verified())
 
 
-def of_sample(sample: Sample, numbers: Iterable[int] = range(len(SAMPLE_CHECKS))) -> list[Finding]:
-    """The findings of those checks that ask the model, by their numbers among `SAMPLE_CHECKS`; by default of all."""
+def of_sample(
+    sample: Sample,
+    numbers: Iterable[int] = range(len(SAMPLE_CHECKS)),
+    tell: Callable[[str], None] = lambda name: None,
+) -> list[Finding]:
+    """The findings of those checks that ask the model, by their numbers among `SAMPLE_CHECKS`; by default of all.
+
+    `tell` hears the name of each before it is made.
+    """
     looked = []
     for number in numbers:
         check = SAMPLE_CHECKS[number]
+        tell(check.name)
         with seeded(sample.seed, f"check {check.name}", sample.x.device):
             looked.append(check.look(sample))
     return [finding for finding in looked if finding is not None]
