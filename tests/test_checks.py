@@ -122,6 +122,7 @@ def test_honest_curve_raises_no_alarm():
     [
         ("softmax", {"probabilities"}),
         ("wants 0 to 255", {"input-scale"}),
+        ("wants them normalised", {"input-scale"}),
         ("quantised", {"gradients", "unbounded", "noise"}),
         ("huge logits", {"gradients", "unbounded"}),
         ("dropout at test time", {"randomness"}),
@@ -212,6 +213,13 @@ def test_input_scale(low, high, box, verdict, says):
     finding = InputScale().look(sample(honest(), threat=threat, pictures=floats(low, high)))
     assert finding.verdict == verdict
     assert says in finding.evidence + finding.advice
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("wants 0 to 255", "expects 0 to 255"), ("wants them normalised", "expects normalised pictures")]
+)
+def test_the_scale_that_a_model_wants_is_named(name, says):
+    assert says in InputScale().look(sample(broken(name))).advice
 
 
 def test_training_mode_warns():

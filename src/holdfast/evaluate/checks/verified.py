@@ -61,8 +61,8 @@ class Verified:
             "fail",
             f"{', '.join(told)}; {evidence}",
             "If the check `randomness` fails or warns as well, the model's own changing answers are the reason: "
-            "average over more of them (--eot). Otherwise the attack or the engine is at fault: report it with this "
-            "run.",
+            f"average over more of them (--eot {4 * averaged if averaged > 1 else 20}). Otherwise the attack or the "
+            "engine is at fault: report it with this run.",
         )
 
 
