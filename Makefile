@@ -3,6 +3,7 @@
 VENV := .venv
 RUN := $(VENV)/bin
 ARGS ?=
+AGAINST ?=
 # Tests use one thread each, so two processes share them; a module stays in one, with what it has prepared.
 WORKERS ?= --numprocesses=2 --dist=loadscope
 
@@ -13,14 +14,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PIP_INSTALL = $(RUN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs bench screenshot clean
+.PHONY: help venv demo test check docs bridges bench screenshot clean
 
 help:
 	@echo "make demo        train two classifiers, attack both, write runs/demo/report.html"
 	@echo "make test        the tests; real data from HOLDFAST_DATA; minutes-long ones with ARGS='-m slow'"
 	@echo "make check       format, lint, types, import contract"
 	@echo "make docs        the documentation, into site/"
-	@echo "make bench       speed beside a bare loop, as ratios"
+	@echo "make bench       speed beside a bare loop and beside the reference AutoAttack, as ratios; two hours or so"
+	@echo "make bridges     the libraries whose attacks run here too, for their tests and for bench"
 	@echo "make venv        only the environment, with the tools for test and check"
 	@echo "make screenshot  docs/report.png from the demo's report (needs Chromium)"
 	@echo "make clean       remove .venv, caches and built pages; runs stay"
@@ -43,8 +45,11 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict $(ARGS)
 	$(RUN)/python docs/complete.py site
 
-bench: $(VENV)/.base
+bridges: $(VENV)/.bridges
+
+bench: $(VENV)/.bridges
 	$(RUN)/python -m bench.run $(ARGS)
+	$(RUN)/python -m bench.against $(AGAINST)
 
 screenshot: $(VENV)/.test-check
 	test -f runs/demo/report.html || $(RUN)/holdfast demo
@@ -73,6 +78,12 @@ $(VENV)/.base: $(VENV)/.made-in pyproject.toml constraints.txt
 
 $(VENV)/.test-check: $(VENV)/.base
 	$(PIP_INSTALL) -e '.[test,check]'
+	@touch $@
+
+# torchattacks asks for torchvision, which its attacks do without.
+$(VENV)/.bridges: $(VENV)/.base
+	$(PIP_INSTALL) -e '.[bridges]'
+	$(PIP_INSTALL) --no-deps torchattacks
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.base
