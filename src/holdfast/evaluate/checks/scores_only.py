@@ -23,6 +23,7 @@ FEW = (
     "there are others."
 )
 STRONGER = "The attack is too weak for this model: evaluate with --suite standard, which goes towards every class."
+LONGER = "The attack is too weak for this model, which answers at random: evaluate with --suite random."
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class ScoresOnly:
         missed = hit - int(sample.search([towards_each], sample.model, sample.threat, alone).success.sum())
         told += f", of which Auto-PGD towards each class misses {missed}"
         if missed <= self.some * right and hit > self.much * right:
-            return found(self, "fail" if hit > self.weak * right else "warn", told, STRONGER)
+            return found(
+                self, "fail" if hit > self.weak * right else "warn", told, STRONGER if sample.repeats == 1 else LONGER
+            )
         return self._judge(missed, right, told)
 
     def read(self, run: Run, records: dict[str, Tensor]) -> Finding | None:
