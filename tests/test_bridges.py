@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,11 @@ from holdfast.bridges.library import INSTALL, library
 from holdfast.data import Pictures
 from holdfast.errors import AttackDidNothing, AttackError, ModelError, OptionError, RunError
 from holdfast.evaluate import Meter, evaluate
+from holdfast.models import BitDepth, Defended
 from holdfast.threats import L2, Linf
+
+# What the libraries themselves warn of is not ours to mend.
+theirs_to_mend = pytest.mark.filterwarnings("ignore")
 
 EPS = 0.06
 THREAT = Linf(eps=EPS)
@@ -207,6 +212,66 @@ def test_what_an_attack_does_wrong_is_an_error_of_one_line(call, error, told, pi
 def test_in_a_row_idleness_is_found_out_too(pictures):
     with pytest.raises(AttackDidNothing, match="idle"):
         evaluate(honest("cnn"), pictures, THREAT, [PGD(steps=3), bridges.function(idle)], batch=32)
+
+
+def test_what_is_left_may_be_too_hard_for_one_that_gives_the_original_back(pictures):
+    def only_successes(model, x, y):
+        found = of_one_radius(model, x, y)
+        return torch.where((model(found).argmax(1) != y).view(-1, 1, 1, 1), found, x)
+
+    x, y = whole(pictures)
+    found = run_in_a_row([PGD(), bridges.function(only_successes)], honest("cnn"), x, y, THREAT)
+    assert found.success.any()
+
+
+def test_a_later_look_at_a_random_model_breaks_no_picture(pictures):
+    class Fickle(nn.Module):
+        """Right but for its third answer, which is the second attack's look at the unchanged pictures."""
+
+        asked = 0
+
+        def forward(self, x):
+            self.asked += 1
+            return nn.functional.one_hot(torch.full((len(x),), int(self.asked == 3)), 10).float()
+
+    x, y = pictures.x(), torch.zeros(60, dtype=torch.int64)
+    moves = bridges.function(lambda model, x, y: (x + 0.01).clamp(0, 1), access=Access.LABELS)
+    found = run_in_a_row([moves, moves], Fickle(), x, y, THREAT)
+    assert not found.success.any()
+    assert (found.step == -1).all()
+
+
+def test_a_model_is_not_shown_what_is_not_finite(pictures):
+    """The verifier says so; a model that refuses such pictures must not end the evaluation."""
+
+    def broken(model, x, y, threat):
+        found = sign_step(model, x, y, threat)
+        found[0] = float("nan")
+        return found
+
+    coarse = Defended(honest("cnn"), [BitDepth(bits=4)]).eval()
+    found = evaluate(coarse, pictures, THREAT, bridges.function(broken), batch=60, checks=False)
+    assert "1 not finite" in check(found, "verified").evidence
+
+
+def test_a_statistic_that_is_not_set_is_no_change(pictures):
+    model = deepcopy(honest("cnn"))
+    model.register_buffer("unset", torch.full((2,), float("nan")))
+    found = evaluate(model, pictures, THREAT, bridges.function(sign_step), batch=60)
+    assert check(found, "dynamic").verdict == "pass"
+
+
+@pytest.mark.bridges
+@theirs_to_mend
+def test_restoring_the_original_may_be_declared_by_name(pictures):
+    assert bridges.build("torchattacks:FAB").restores
+    assert not bridges.build("torchattacks:PGD").restores
+    assert bridges.build("foolbox:LinfPGD", {"restores": "true"}).restores
+    assert bridges.build("art:SquareAttack", {"restores": "true"}).restores
+    with pytest.raises(OptionError, match="restores='often'; allowed: true, false"):
+        bridges.build("foolbox:LinfPGD", {"restores": "often"})
+    kept = evaluate(honest("cnn"), pictures, Linf(eps=1e-4), bridges.build("torchattacks:FAB"), checks=False)
+    assert kept.robust.k == kept.clean.k
 
 
 def test_giving_back_the_original_where_it_fails_is_no_idleness(pictures):
@@ -519,10 +584,6 @@ def test_foolbox_on_the_command_line(foolbox, tmp_path, monkeypatch):
 
 
 # The others
-
-
-# What the libraries themselves warn of is not ours to mend.
-theirs_to_mend = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.mark.bridges

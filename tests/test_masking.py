@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluate_models import HONEST, Around, digits, honest
+from holdfast import bridges
 from holdfast.attacks import APGD, APGDT, FGSM, PGD, Square
 from holdfast.errors import ModelError, OptionError, RunError
 from holdfast.evaluate import evaluate
@@ -176,6 +177,16 @@ def test_scores_alone_are_read_from_the_records_where_they_are_there():
     assert ScoresOnly().read({"options": {"attack": {"name": "pgd", "options": {}}}}, records(0)) is None
     alone = {"options": {"attack": {"name": "square", "options": {}}}}
     assert ScoresOnly().read(alone, records(0)) is None
+    # One from elsewhere holds its place, and counts as one with gradients, even if it is called like one of ours.
+    theirs = {"name": "square", "library": "function"}
+    behind = ScoresOnly().read({"options": {"attack": {"options": [theirs, {"name": "square"}]}}}, records(21))
+    assert "square broke 21" in behind.evidence
+    first = {"options": {"attack": {"options": [{"name": "square"}, {"name": "pgd"}]}}}
+    assert ScoresOnly().read(first, records(21)) is None
+    assert ScoresOnly().look(sampled(honest(), attacks=row[::-1])) is not None
+    mine = bridges.function(lambda model, x, y: x)
+    assert ScoresOnly().look(sampled(honest(), attacks=(mine, *row))) is None
+    assert ScoresOnly().look(sampled(honest(), attacks=(mine, row[1]))) is None
 
 
 def test_what_cannot_be_asked_is_skipped():

@@ -51,3 +51,10 @@ def home(model: Model, fallback: Tensor) -> torch.device:
         for tensor in (*model.parameters(), *model.buffers()):
             return tensor.device
     return fallback.device
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same values; one that is not a number is the same as another."""
+    if not a.is_floating_point():
+        return torch.equal(a, b)
+    return torch.equal(a.isnan(), b.isnan()) and torch.equal(a[~a.isnan()], b[~b.isnan()])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.access import Access
-from holdfast.access.borrow import Model
+from holdfast.access.borrow import Model, same
 from holdfast.access.oracle import checked
 from holdfast.errors import AttackError
 
@@ -66,7 +66,7 @@ def unharmed(model: Model, name: str) -> Iterator[None]:
         changed = 0
         with torch.no_grad():
             for tensor, was in zip(tensors, kept, strict=True):
-                if not torch.equal(tensor.detach(), was):
+                if not same(tensor.detach(), was):
                     tensor.copy_(was)
                     changed += 1
     if changed:

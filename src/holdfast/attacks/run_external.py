@@ -12,7 +12,7 @@ from holdfast.attacks.record import inside_box, to, within
 from holdfast.attacks.result import AttackResult
 from holdfast.errors import AttackDidNothing, AttackError, HoldfastError
 from holdfast.generators import all_seeded
-from holdfast.lanes import join
+from holdfast.lanes import column, join
 from holdfast.losses import Goal
 from holdfast.threats import Threat
 
@@ -72,7 +72,9 @@ def _batch(
             x_adv[given] = returned
     if len(given):
         with borrow(model):  # anew, since the attack may have set modes
-            reached[given] = Goal(y[given]).reached(judge(returned))
+            finite = returned.isfinite().flatten(1).all(1)
+            asked_about = torch.where(column(finite, returned), returned, x[given])  # many a model refuses a NaN
+            reached[given] = finite & Goal(y[given]).reached(judge(asked_about))
     size = threat.size(x_adv.double() - x.double())
     success = reached & within(threat, size, x.dtype) & inside_box(threat, x_adv)
     forward = 1 + _shared(asked.forwards + len(given), given, len(x))
@@ -136,7 +138,8 @@ def _refuse_nothing(attack: External, x: Tensor, threat: Threat, found: AttackRe
     if unchanged and not (attack.restores and asked):
         raise AttackDidNothing(
             f"{attack.name} returned all {handed} pictures it was given unchanged at eps={float(threat.eps):g}; "
-            "allowed: at least one must move. If it gives the original back where it fails, say so: restores=True."
+            "allowed: at least one must move. If it gives the original back where it fails, say so: restores=True, or "
+            "--set restores=true."
         )
     if attack.access >= Access.GRADIENT and standing and int(found.backward.sum()) == 0:
         raise AttackDidNothing(

@@ -21,6 +21,7 @@ def art(
     *,
     name: str | None = None,
     access: Access = Access.GRADIENT,
+    restores: bool = False,
 ) -> External:
     """An evasion attack of ART from its class, such as `art(ProjectedGradientDescentPyTorch, {"max_iter": 40})`.
 
@@ -30,12 +31,12 @@ def art(
     it. Step sizes (`eps_step`) are in pixel units there and do not follow the radius, unless `maker` sees to it.
 
     Args: `name` in the tables, by default "art:" and the class; `access` below `GRADIENT` for an attack that lives on
-    scores or labels.
+    scores or labels; `restores` for one that gives the original back where it fails.
     Raises: `OptionError` where ART is missing, for an option that the class does not have, and when used within L0,
     or a norm other than the one in `options`.
     Cost: ART's passes, see `run_external`, and one forward pass a batch, which tells how many classes there are.
     """
-    return made_each_batch("art", maker, options, call=_call, norms=_norms, name=name, access=access)
+    return made_each_batch("art", maker, options, call=_call, norms=_norms, name=name, access=access, restores=restores)
 
 
 def _call(

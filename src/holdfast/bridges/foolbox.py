@@ -15,7 +15,9 @@ from holdfast.threats import Threat
 NORMS = {0: "l0", 1: "l1", 2: "l2", math.inf: "linf"}  # by Foolbox's p
 
 
-def foolbox(attack: Any, *, name: str | None = None, access: Access = Access.GRADIENT) -> External:
+def foolbox(
+    attack: Any, *, name: str | None = None, access: Access = Access.GRADIENT, restores: bool = False
+) -> External:
     """An attack of Foolbox, such as `foolbox(foolbox.attacks.LinfPGD(steps=40))`.
 
     It gets the model as `foolbox.PyTorchModel` in the threat's box, the threat's radius as `epsilons`, and labels as an
@@ -23,7 +25,8 @@ def foolbox(attack: Any, *, name: str | None = None, access: Access = Access.GRA
     the smallest change, the point at the radius.
 
     Args: `attack` as Foolbox makes it; `name` in the tables, by default "foolbox:" and its class; `access` below
-    `GRADIENT` for an attack that lives on scores or labels.
+    `GRADIENT` for an attack that lives on scores or labels; `restores` for one that gives the original back where it
+    fails.
     Raises: `OptionError` where Foolbox is missing or `attack` is none of its attacks; when used within another norm
     than its own. Cost: Foolbox's passes, see `run_external`; it looks at what it found once more than is needed.
     """
@@ -38,6 +41,7 @@ def foolbox(attack: Any, *, name: str | None = None, access: Access = Access.GRA
         library=version("foolbox"),
         options=shown(attack),
         norms=_norms(attack),
+        restores=restores,
     )
 
 

@@ -72,6 +72,7 @@ def made_each_batch(
     norms: Callable[[Callable[..., Any], Mapping[str, object]], tuple[str, ...]],
     name: str | None,
     access: Access,
+    restores: bool,
 ) -> External:
     """An attack that `call(maker, options, model, x, y, threat)` makes anew for each batch, from a library's class.
 
@@ -89,6 +90,7 @@ def made_each_batch(
         options=shown_call(maker, given),
         norms=norms(maker, given),
         minimal="eps" not in parameters(maker),
+        restores=restores,
         any_radius="eps" not in given,
     )
 

@@ -31,16 +31,18 @@ def build(text: str, options: Mapping[str, str] | None = None) -> External:
 
     Names: `foolbox:CLASS`, `torchattacks:CLASS`, `art:CLASS`, `pyautoattack:VERSION`, `path/to/file.py:FUNCTION`.
     Options are those of the class; a number, fraction, "true", "false" or "none" is read as such, all else is text.
-    `access`, one of "labels", "scores" and "gradient", may go with any but pyautoattack.
+    `access`, one of "labels", "scores" and "gradient", and `restores`, for one that gives the original back where it
+    fails, may go with any but pyautoattack, of which both are known.
     Raises: `OptionError` for an unknown name or option and for a library that is not installed; `ModelError` for a
     file that cannot be used.
     """
     given = {name: value_of(value) for name, value in (options or {}).items()}
     name, _, kind = text.partition(":")
     access = Access.GRADIENT if name == "pyautoattack" else _access(given.pop("access", "gradient"))
+    restores = _truth("restores", given.pop("restores", False))
     if is_user_model(text):
         _no_options(text, given)
-        return function(load_function(text), access=access)
+        return function(load_function(text), access=access, restores=restores)
     if name == "pyautoattack":
         _no_options(text, given)
         versions = [version for version in get_args(Version) if version != "custom"]
@@ -52,9 +54,9 @@ def build(text: str, options: Mapping[str, str] | None = None) -> External:
     maker = _attack_class(name, kind)
     if name == "foolbox":
         check_options(maker, given)
-        return foolbox(_instance(maker, given), name=text, access=access)
+        return foolbox(_instance(maker, given), name=text, access=access, restores=restores)
     bridge = torchattacks if name == "torchattacks" else art
-    return bridge(maker, given, access=access)
+    return bridge(maker, given, access=access, restores=restores)
 
 
 def value_of(text: str) -> object:
@@ -77,6 +79,12 @@ def _access(level: object) -> Access:
     if level not in levels:
         raise unknown("access", str(level), levels)
     return levels[str(level)]
+
+
+def _truth(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise OptionError(f"{name}={value!r}; allowed: true, false.")
+    return value
 
 
 def _attack_class(name: str, kind: str) -> Callable[..., Any]:

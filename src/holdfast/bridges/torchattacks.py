@@ -10,6 +10,7 @@ from holdfast.attacks import External
 from holdfast.bridges.library import check_box, made, made_each_batch, parameters
 from holdfast.threats import Threat
 
+RESTORE = ("AutoAttack", "FAB", "Square")  # give the original back where they fail
 NORMS = {"Linf": "linf", "L2": "l2", "L1": "l1"}
 
 
@@ -19,6 +20,7 @@ def torchattacks(
     *,
     name: str | None = None,
     access: Access = Access.GRADIENT,
+    restores: bool = False,
 ) -> External:
     """An attack of torchattacks from its class, such as `torchattacks(torchattacks.PGD, {"steps": 40})`.
 
@@ -27,12 +29,15 @@ def torchattacks(
     (`alpha`) are in pixel units there and do not follow the radius, unless `maker` sees to it.
 
     Args: `name` in the tables, by default "torchattacks:" and the class; `access` below `GRADIENT` for an attack that
-    lives on scores or labels.
+    lives on scores or labels; `restores` for one that gives the original back where it fails, as some are known to.
     Raises: `OptionError` where the library is missing, for an option that the class does not have, and when used
     within a box other than [0, 1] or another norm than the class states. Cost: the library's passes, see
     `run_external`.
     """
-    return made_each_batch("torchattacks", maker, options, call=_call, norms=_norms, name=name, access=access)
+    restores = restores or getattr(maker, "__name__", "") in RESTORE
+    return made_each_batch(
+        "torchattacks", maker, options, call=_call, norms=_norms, name=name, access=access, restores=restores
+    )
 
 
 def _call(

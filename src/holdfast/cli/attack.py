@@ -140,6 +140,7 @@ def _attacked(
             target=target,
             needs_gradient=attack.access >= Access.GRADIENT,
             backward=meter.backward,
+            refuse_nothing=not (isinstance(attack, attacks.External) and attack.restores),
         )
     return found, verdict
 

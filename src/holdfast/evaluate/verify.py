@@ -212,8 +212,10 @@ def _judge(
 
 def _predict(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Class (-1 where not finite), confidence, and relative distance of the two largest logits."""
-    logits = model(x.clone())  # a copy, so that a model that works in place changes nothing that is measured
-    finite = logits.isfinite().all(1)
+    usable = x.isfinite().flatten(1).all(1)
+    # A copy, so that a model that works in place changes nothing that is measured; and many a model refuses a NaN.
+    logits = model(torch.where(usable.view(-1, *[1] * (x.ndim - 1)), x, 0.0))
+    finite = logits.isfinite().all(1) & usable
     logits = torch.where(finite[:, None], logits, 0.0)
     first, second = logits.topk(2, dim=1).values.unbind(1)
     gap = (first - second) / logits.abs().amax(1).clamp_min(torch.finfo(logits.dtype).tiny)

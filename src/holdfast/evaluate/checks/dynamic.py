@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from holdfast.access.borrow import Model
+from holdfast.access.borrow import Model, same
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 
@@ -45,7 +45,7 @@ class Dynamic:
             first = sample.ask(few)
         if calls:
             return found(self, "fail", f"one call of the model took gradients {len(calls)} times", OPTIMISES)
-        changed = [name for name, tensor in state(sample.model).items() if not torch.equal(tensor, before[name])]
+        changed = [name for name, tensor in state(sample.model).items() if not same(tensor, before[name])]
         if changed:
             other = not torch.equal(first, sample.ask(few))
             told = f"one call of the model changed {len(changed)} of its tensors ({changed[0]}), and "

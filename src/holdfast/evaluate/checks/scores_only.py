@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access
-from holdfast.attacks import APGDT, ATTACKS, Reserve, Square
+from holdfast.attacks import APGDT, ATTACKS, External, Reserve, Square
 from holdfast.evaluate.findings import Finding, Outcome, found
 from holdfast.evaluate.provenance import Run, listed_attacks
 from holdfast.evaluate.sample import Sample
@@ -35,7 +35,7 @@ class ScoresOnly:
     along gradients towards every class in turn: what these miss too, if more than `much` of the pictures that were
     right and `few` at least, fails, more than `some` warns (AutoAttack: from 0.2 % on). What they find was missed for
     want of strength, not of gradients: more than `weak` fails, more than `much` warns.
-    Where attacks in a row have a search on scores among them, all pictures' records answer instead.
+    Where attacks in a row end with a search on scores, all pictures' records answer instead.
     Cost: `queries` forward passes a picture that stands; none where it is read from the records.
     Source: the flag of AutoAttack (Croce & Hein 2020, arXiv:2003.01690); Carlini et al. 2019, arXiv:1902.06705.
     """
@@ -51,7 +51,12 @@ class ScoresOnly:
 
     def look(self, sample: Sample) -> Finding | None:
         """From Square on what the attack of the sample left standing."""
-        if len(sample.row) > 1 and by_scores([attack.name for attack in sample.row if not isinstance(attack, Reserve)]):
+        names = [
+            "" if isinstance(attack, External) else attack.name
+            for attack in sample.row
+            if not isinstance(attack, Reserve)
+        ]
+        if last_by_scores(names):
             return None
         if not sample.uses_gradients:
             return found(self, "skipped", "the attack uses no gradient")
@@ -80,17 +85,16 @@ class ScoresOnly:
 
     def read(self, run: Run, records: dict[str, Tensor]) -> Finding | None:
         """From what is on record of all pictures, if attacks of both kinds ran in a row."""
-        listed = [
-            str(attack["name"]) for attack in listed_attacks(run) if "when" not in attack and "library" not in attack
-        ]
-        numbers = by_scores(listed)
-        if not numbers or len(numbers) == len(listed):
+        # Places as in the records: those in reserve come after all others, those from elsewhere anywhere.
+        listed = [attack for attack in listed_attacks(run) if "when" not in attack]
+        numbers = last_by_scores(["" if "library" in attack else str(attack["name"]) for attack in listed])
+        if not numbers:
             return None
         mine, by = own(records)[-1], records["attack"][-1]
         alone = int((mine & torch.isin(by, torch.tensor(numbers))).sum())
         right = int((records["prediction"] == records["label"]).sum())
         left = right - int((mine & (by >= 0)).sum()) + alone
-        names = " and ".join(listed[number] for number in numbers)
+        names = " and ".join(str(listed[number]["name"]) for number in numbers)
         return self._judge(alone, right, f"of {left} pictures that gradients left standing, {names} broke {alone}")
 
     def _judge(self, broken: int, right: int, told: str) -> Finding:
@@ -100,6 +104,11 @@ class ScoresOnly:
         return found(self, verdict, told, ADVICE if verdict == "fail" else FEW)
 
 
-def by_scores(names: Sequence[str]) -> list[int]:
-    """The places of attacks that use no gradient; an attack that is not ours counts as one that does."""
-    return [n for n, name in enumerate(names) if name in ATTACKS and ATTACKS[name]().access < Access.GRADIENT]
+def last_by_scores(names: Sequence[str]) -> list[int]:
+    """The places of attacks without gradients that come after all with some, if there are any of those.
+
+    One that is not ours has no name here, and counts as one with gradients.
+    """
+    blind = [name in ATTACKS and ATTACKS[name]().access < Access.GRADIENT for name in names]
+    guided = [place for place, is_blind in enumerate(blind) if not is_blind]
+    return list(range(guided[-1] + 1, len(names))) if guided else []
