@@ -504,7 +504,7 @@ MUTANTS = [
     Mutant(
         "the verifier shows its own pictures to the model",
         "evaluate/verify.py",
-        "model(x.clone())",
+        "model(torch.where(usable.view(-1, *[1] * (x.ndim - 1)), x, 0.0))",
         "model(x)",
         "tests/test_verify.py -k 'in_place'",
     ),
@@ -805,5 +805,33 @@ MUTANTS = [
         "return repeats(self.attack)",
         "return 1",
         "tests/test_suites.py -k 'averaging'",
+    ),
+    Mutant(
+        "Square keeps the schedule for 10,000",
+        "attacks/square.py",
+        "(number - 1) * FULL // self.queries if self.rescaled else number - 1",
+        "number - 1",
+        "tests/test_square.py -k 'schedule'",
+    ),
+    Mutant(
+        "a cycle is not noticed",
+        "attacks/pgd.py",
+        "over = (seen == here).any(1)",
+        "over = (seen == here).all(1)",
+        "tests/test_attacks.py -k 'been_before'",
+    ),
+    Mutant(
+        "attacks from elsewhere take no place among those on record",
+        "evaluate/checks/scores_only.py",
+        "return list(range(guided[-1] + 1, len(names))) if guided else []",
+        "return [0] if guided else []",
+        "tests/test_masking.py -k 'read_from_the_records'",
+    ),
+    Mutant(
+        "a later look at a random model counts as a success",
+        "attacks/in_a_row.py",
+        "lucky = part.step == 0",
+        "lucky = part.step == -9",
+        "tests/test_bridges.py -k 'later_look'",
     ),
 ]

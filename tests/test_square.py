@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from holdfast.attacks import Square, run
+from holdfast.attacks.case import Case
 from holdfast.attacks.square import as_planes, halvings, window
 from holdfast.attacks.square_windows import bump, odd, pile
+from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
 from holdfast.losses.objectives import margin
@@ -177,3 +179,12 @@ def test_no_form_for_l0(case):
 def test_wrong_share(share):
     with pytest.raises(OptionError, match="first_share="):
         Square(first_share=share)
+
+
+def test_the_schedule_is_stretched_over_the_queries_there_are():
+    """The 50th of 100 changes comes after 4,900 of 10,000: 0.8 / 2^7 of 20 x 20 pixels is 2 x 2, 0.8 / 2 is 13 x 13."""
+    x, threat = torch.full((9, 1, 20, 20), 0.5), Linf(eps=0.1)
+    lanes = Case(x, Goal(torch.zeros(9, dtype=torch.int64)), threat, threat.limits(x), Draws(0, torch.arange(9)))
+    for rescaled, pixels in ((True, 4), (False, 169)):
+        changed = Square(queries=100, rescaled=rescaled).changed(lanes, x, torch.full((9,), 50))
+        assert ((changed != x).flatten(1).sum(1) == pixels).all()

@@ -87,9 +87,8 @@ def _share_of(progress: Progress, number: int, stages: int) -> Progress:
 
 def _followed(found: AttackResult, part: AttackResult, rows: Tensor, x: Tensor, threat: Threat) -> AttackResult:
     """What was found so far, with what a further stage found of the pictures in `rows`, none of which was broken."""
-    lucky = (
-        part.step == 0
-    )  # a model that answers at random may get a picture wrong at its second look: no attack's doing
+    # A model that answers at random may get a picture wrong at its second look: no attack's doing.
+    lucky = part.step == 0
     part = replace(part, success=part.success & ~lucky, step=torch.where(lucky, -1, part.step))
     invalid = ~(within(threat, part.size, x.dtype) & inside_box(threat, part.x_adv))
     unmoved = found.size[rows] == 0
