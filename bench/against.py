@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(CASES), action="append", help="a case, more than once for several")
     parser.add_argument("--rounds", type=int, default=None, help="rounds of each case, 5 for cheap and 2 for dear ones")
     parser.add_argument("--pictures", type=int, default=None, help="test pictures of each case, else 200 or 100")
+    parser.add_argument("--agreement", type=int, default=1000, help="pictures that fast and standard are compared on")
     options = parser.parse_args()
     torch.set_num_threads(1)
     result: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
@@ -53,6 +54,9 @@ def main() -> int:
                 "apgd_time": components.apgd_time(model, test.x(), test.labels, threat, min(5, 2 * rounds)),
                 "square": components.square_queries(model, test.x(), test.labels, threat),
             }
+            if pictures == "fashion-mnist":
+                many = data.load(pictures, "test", data_dir=options.data_dir, limit=options.agreement)
+                single["agreement"] = components.agreement(model, many.x(), many.labels, threat)
             components.show(single)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.attack_speed import BATCH, STEPS, bare
-from bench.reference import NORMS
+from bench.reference import NORMS, ours
 from bench.rounds import interleaved, ratio
 from holdfast.attacks import APGD, Square, run
 from holdfast.evaluate import speed
@@ -97,10 +97,28 @@ def square_queries(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, queri
     return {"pictures": len(x), "queries": queries, "broken_by_both": int(both.sum()), "rows": rows}
 
 
+def agreement(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> dict[str, int]:
+    """On how many pictures the verdicts of `fast` and `standard` differ; both attack the stand-in, where it wins."""
+    plan = speed.fastest(model, x[: speed.PICTURES])
+    attacked = model if plan is None or plan[1] > speed.GAIN else speed.stand_in(model, plan[0])
+    standard, fast = (ours(name, attacked, x, y, threat)[0] for name in ("standard", "fast"))
+    return {
+        "pictures": len(x),
+        "standard_robust": int((~standard).sum()),
+        "fast_robust": int((~fast).sum()),
+        "differ": int((standard != fast).sum()),
+    }
+
+
 def show(found: dict[str, Any]) -> None:
     """A few lines."""
     losses, times, queries = found["apgd_losses"], found["apgd_time"], found["square"]
     marks = ", ".join(f"{mark}: {100 * value:+.2f} %" for mark, value in losses["relative_difference"].items())
+    if both := found.get("agreement"):
+        print(
+            f"  of {both['pictures']} pictures standard leaves {both['standard_robust']}, fast {both['fast_robust']}; "
+            f"they differ on {both['differ']}"
+        )
     print(f"  Auto-PGD, mean best loss over the reference's, by iteration: {marks}")
     for name, each in times["rows"].items():
         print(f"  {name:28}{each['median']:.2f} ({each['lowest']:.2f}-{each['highest']:.2f}) of the bare loop")
