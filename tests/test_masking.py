@@ -20,7 +20,7 @@ from holdfast.evaluate.checks.stability import Stability
 from holdfast.evaluate.checks.transfer import Transfer, rescaled, twins
 from holdfast.evaluate.sample import Sample, Trial
 from holdfast.evaluate.suites import suite
-from holdfast.models import Normalized
+from holdfast.models import BitDepth, Defended, Normalized, Step
 from holdfast.threats import L0, L1, L2, Linf
 from masked_models import MASKED, Adapting, Counting, Misleading, Purifier, Quantise, masked
 
@@ -117,6 +117,12 @@ def test_the_loss_of_an_honest_model_changes_in_proportion():
     noisy = Around(lambda inner, x: inner(x) + torch.randn(len(x), 10))
     assert Stability().look(sampled(noisy)).verdict == "warn"
     assert Stability().look(sampled(masked("quantised"))).verdict == "warn"
+    bare, declared = (
+        Stability().look(sampled(Defended(honest(), [Step(BitDepth(bits=3), backward=back)]).eval()))
+        for back in ("exact", "straight_through")
+    )
+    assert (bare.verdict, declared.verdict) == ("warn", "pass")
+    assert "its step steps.0 is declared" in declared.evidence
 
 
 def rising(*losses):

@@ -7,7 +7,7 @@ A model is a torch module from pictures (N, C, H, W), floating, in [0, 1], to lo
 from holdfast.models.cards import Card, load, save
 from holdfast.models.cast import Cast
 from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
-from holdfast.models.defended import Defended, random_steps
+from holdfast.models.defended import Defended, bridged_steps, random_steps
 from holdfast.models.normalized import Normalized
 from holdfast.models.opening import Opened, check_answer, open_model
 from holdfast.models.steps import JPEG, BitDepth, GaussianNoise, ResizePad, Step
@@ -30,6 +30,7 @@ __all__ = [
     "Step",
     "Wrapped",
     "architecture",
+    "bridged_steps",
     "build",
     "check_answer",
     "count_parameters",

@@ -42,3 +42,9 @@ def random_steps(model: object) -> list[str]:
     """The names of the steps in `model` that are declared random, such as "steps.0"; none for a plain callable."""
     named = model.named_modules() if isinstance(model, nn.Module) else []
     return [name for name, module in named if isinstance(module, Step) and module.random]
+
+
+def bridged_steps(model: object) -> list[str]:
+    """The names of the steps in `model` whose declared gradient is not their own."""
+    named = model.named_modules() if isinstance(model, nn.Module) else []
+    return [name for name, module in named if isinstance(module, Step) and module.backward != "exact"]
