@@ -106,6 +106,16 @@ def test_honest_models_raise_no_alarm_at_any_radius(name, eps):
     assert evaluated(honest(name), threat=Linf(eps=eps), pictures=360).believe
 
 
+def test_a_radius_at_which_nothing_can_break_is_no_failure_of_an_attack_that_works():
+    found = evaluated(honest("cnn"), threat=Linf(eps=1e-5), pictures=64)
+    assert found.robust.k == found.clean.k
+    assert verdicts(found)["did-something"] == "warn"
+    assert "in the whole box the attack breaks them" in found.summary["checks"][-2]["evidence"]
+    assert found.believe
+    idle = evaluated(broken("constant"), threat=Linf(eps=1e-5), pictures=64)
+    assert verdicts(idle)["did-something"] == "fail"
+
+
 def test_single_steps_are_told_that_more_help():
     found = evaluated(honest("cnn"), FGSM(), pictures=128)
     assert verdicts(found)["monotone-steps"] in ("warn", "fail")

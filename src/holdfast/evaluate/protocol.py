@@ -338,6 +338,6 @@ def sum_up(store: Store, numbers: Sequence[int], seconds: float) -> Evaluation:
         passes = {"forward": 0, "backward": 0}
     else:
         findings, passes = [Finding(**finding) for finding in asked["findings"]], asked["passes"]
-    findings = all_checks.in_order([*findings, *all_checks.of_records(store.run, records)])
+    findings = all_checks.in_order([*findings, *all_checks.of_records(store.run, records, findings)])
     summary = summarise(store.run, records, findings, passes, called=calls_for_more(asked))
     return evaluation(summary, records, seconds, store.path)

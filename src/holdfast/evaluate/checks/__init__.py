@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.evaluate.checks.ascent import Ascent
 from holdfast.evaluate.checks.binarisation import Binarisation
 from holdfast.evaluate.checks.converged import Converged
-from holdfast.evaluate.checks.did_something import DidSomething
+from holdfast.evaluate.checks.did_something import DidSomething, weighed
 from holdfast.evaluate.checks.dynamic import Dynamic
 from holdfast.evaluate.checks.gradients import Gradients
 from holdfast.evaluate.checks.input_scale import InputScale
@@ -70,10 +70,10 @@ def of_sample(
     return [finding for finding in looked if finding is not None]
 
 
-def of_records(run: Run, records: dict[str, Tensor]) -> list[Finding]:
-    """The findings of all checks that read the records."""
+def of_records(run: Run, records: dict[str, Tensor], made: Sequence[Finding] = ()) -> list[Finding]:
+    """The findings of all checks that read the records, in the light of those `made` by asking the model."""
     read = [check.read(run, records) for check in RECORD_CHECKS]
-    return [finding for finding in read if finding is not None]
+    return [weighed(finding, made) for finding in read if finding is not None]
 
 
 def skipped(why: str) -> list[Finding]:

@@ -1,10 +1,12 @@
 """Did the attack find anything at all?"""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
 
+from holdfast.evaluate.checks.unbounded import Unbounded
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.summary import own, wrong
@@ -15,7 +17,8 @@ class DidSomething:
     """At the largest radius the attack breaks at least one picture that was right.
 
     Success no higher than the clean error is what an attack reports that does nothing: published tables hold such rows.
-    A model that truly holds everywhere at this radius is told apart by naming a larger one in the same call.
+    A model that truly holds everywhere at this radius is told apart by naming a larger one in the same call, or by the
+    check `unbounded`: where that passed the attack works on this model, and to have broken nothing only warns.
     Cost: none.
     """
 
@@ -39,3 +42,11 @@ class DidSomething:
             evidence,
             "Add a larger radius (--eps 8/255,64/255): an attack that works breaks pictures there.",
         )
+
+
+def weighed(finding: Finding, made: Sequence[Finding]) -> Finding:
+    """The failure of an attack that was seen to work, among the findings `made`, as a warning; any other as it is."""
+    works = any(other.name == Unbounded.name and other.verdict == "pass" for other in made)
+    if finding.name != DidSomething.name or finding.verdict != "fail" or not works:
+        return finding
+    return replace(finding, verdict="warn", evidence=f"{finding.evidence}; in the whole box the attack breaks them")
