@@ -1,5 +1,6 @@
 """Models on digits that hide their gradients, each in another way; all are as easily fooled as any plain one."""
 
+from copy import deepcopy
 from functools import cache
 
 import torch
@@ -102,8 +103,9 @@ class Monolith(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(honest("mlp").modules()).requires_grad_(False)
-        self.first, self.second = [m for m in honest("mlp").modules() if isinstance(m, nn.Linear)][:2]
+        net = deepcopy(honest("mlp")).requires_grad_(False)  # the other is everybody's
+        self.layers = nn.ModuleList(net.modules())
+        self.first, self.second = [m for m in net.modules() if isinstance(m, nn.Linear)][:2]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(functional.relu(self.first((x.flatten(1) * 8).round() / 8)))
