@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.attack_speed import BATCH, STEPS, bare
-from bench.reference import NORMS, ours
+from bench.reference import NORMS, attackable, ours
 from bench.rounds import interleaved, ratio
 from holdfast.attacks import APGD, Square, run
 from holdfast.evaluate import speed
@@ -99,8 +99,7 @@ def square_queries(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, queri
 
 def agreement(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> dict[str, int]:
     """On how many pictures the verdicts of `fast` and `standard` differ; both attack the stand-in, where it wins."""
-    plan = speed.fastest(model, x[: speed.PICTURES])
-    attacked = model if plan is None or plan[1] > speed.GAIN else speed.stand_in(model, plan[0])
+    attacked, _ = attackable(model, x)
     standard, fast = (ours(name, attacked, x, y, threat)[0] for name in ("standard", "fast"))
     return {
         "pictures": len(x),

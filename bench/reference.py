@@ -64,6 +64,13 @@ def ours(name: str, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> t
     return found.success, [int(found.forward.sum()), int(found.backward.sum())]
 
 
+def attackable(model: nn.Module, x: Tensor) -> tuple[nn.Module, speed.Plan | None]:
+    """What an evaluation would attack: the stand-in and its plan where that is faster, else the model itself."""
+    found = speed.fastest(model, x[: speed.PICTURES])
+    plan = None if found is None or found[1] > speed.GAIN else found[0]
+    return (model, None) if plan is None else (speed.stand_in(model, plan), plan)
+
+
 def measure(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, rounds: int) -> dict[str, Any]:
     """Verdicts, passes and CPU time of the reference, `standard` and `fast`, interleaved; a warm-up is not made.
 
@@ -73,10 +80,8 @@ def measure(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, rounds: int)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     begun = time.process_time()
-    found = speed.fastest(model, x[: speed.PICTURES])
+    attacked, plan = attackable(model, x)
     choosing = time.process_time() - begun
-    plan = None if found is None or found[1] > speed.GAIN else found[0]
-    attacked = model if plan is None else speed.stand_in(model, plan)
     jobs: dict[str, Callable[[], tuple[Tensor, list[int]]]] = {
         "reference": lambda: autoattack(model, x, y, threat),
         "standard": lambda: ours("standard", attacked, x, y, threat),

@@ -55,6 +55,10 @@ NEEDS = {
 
 
 def pytest_runtest_setup(item):
+    """Leave out what this machine cannot run, such as a GPU's tests, so that all others can be run anywhere.
+
+    The one place that skips; where HOLDFAST_REQUIRE names the marker, as in continuous integration, the test fails.
+    """
     for marker, (here, what) in NEEDS.items():
         if item.get_closest_marker(marker) and not here():
             pytest.skip(f"needs {what}")

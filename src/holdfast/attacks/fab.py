@@ -1,6 +1,6 @@
 """Fast Adaptive Boundary: steps to the linearised boundary that stay near the picture; finds small changes."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -45,27 +45,20 @@ class FAB:
         """A look for the number of classes, then a question a step and a look at where it leads."""
         return 2 * self.steps + 1
 
-    def start(self, case: Case) -> "tuple[Boundary, Query]":
+    def start(self, case: Case) -> tuple[Tensor, Query]:
         """Begin at the picture, or half way to the edge; the first answer tells how many classes there are."""
-        x_adv = begin(case, self.restarts)
-        return Boundary(x_adv, torch.zeros_like(case.round)), Query(x_adv)
+        return torch.zeros_like(case.round), Query(begin(case, self.restarts))
 
-    def step(self, case: Case, at: "Boundary", answer: Scores) -> "tuple[Boundary, Query]":
-        """One step onto the nearest boundary; or, after a look at where it led, back a little from a success."""
+    def step(self, case: Case, taken: Tensor, answer: Scores) -> tuple[Tensor, Query]:
+        """One step onto the nearest boundary; or, after a look at where it led, back a little from a success.
+
+        `taken` (L,) int64: steps so far.
+        """
         if isinstance(answer, Jacobian):
-            at = move(case, at, *nearest(case, answer))
-            return at, Query(at.x_adv, over=at.taken >= self.steps)
-        at = drawn_back(case, at, answer.reached)
+            x_adv = moved(case, answer.points, *nearest(case, answer))
+            return taken + 1, Query(x_adv, over=taken + 1 >= self.steps)
         classes = torch.arange(answer.logits.shape[1], device=case.round.device).expand(len(case.round), -1)
-        return at, Query(at.x_adv, classes=classes)
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """Where a lane is, one row a lane."""
-
-    x_adv: Tensor  # the point asked about
-    taken: Tensor  # (L,) int64, steps so far
+        return taken, Query(drawn_back(case, taken, answer), classes=classes)
 
 
 def begin(case: Case, restarts: int) -> Tensor:
@@ -77,23 +70,23 @@ def begin(case: Case, restarts: int) -> Tensor:
     return choose(again > 0, case.x + (case.edge() - case.x) / 2, case.x)
 
 
-def move(case: Case, at: Boundary, ahead: Tensor, normal: Tensor) -> Boundary:
-    """The next point, where the wanted class leads by `ahead` (L,), less than 0 so far, and gains by `normal`."""
+def moved(case: Case, x_adv: Tensor, ahead: Tensor, normal: Tensor) -> Tensor:
+    """The point after `x_adv`, where the wanted class leads by `ahead` (L,), below 0 so far, and gains by `normal`."""
     ahead, normal = (part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for part in (ahead, normal))
-    here = case.threat.reach(at.x_adv, normal, -ahead)
-    offset = (normal * (case.x - at.x_adv)).flatten(1).sum(1)
+    here = case.threat.reach(x_adv, normal, -ahead)
+    offset = (normal * (case.x - x_adv)).flatten(1).sum(1)
     home = case.threat.reach(case.x, normal, -ahead - offset)
     near, far = (case.threat.size(part).clamp_min(TINY) for part in (here, home))
     pull = (near / (near + far)).clamp_max(MOST_PULL)
     pull = column(pull, case.x)
-    mixed = torch.lerp(at.x_adv.add(here, alpha=OVERSHOOT), case.x.add(home, alpha=OVERSHOOT), pull)
-    return Boundary(mixed.clamp_(case.threat.low, case.threat.high), at.taken + 1)
+    mixed = torch.lerp(x_adv.add(here, alpha=OVERSHOOT), case.x.add(home, alpha=OVERSHOOT), pull)
+    return mixed.clamp_(case.threat.low, case.threat.high)
 
 
-def drawn_back(case: Case, at: Boundary, reached: Tensor) -> Boundary:
-    """The same points, but a tenth of the way back where they have reached the goal; not before the first step."""
-    success = reached & (at.taken > 0)
-    return replace(at, x_adv=choose(success, torch.lerp(case.x, at.x_adv, BACK), at.x_adv))
+def drawn_back(case: Case, taken: Tensor, answer: Scores) -> Tensor:
+    """The points asked about, but a tenth of the way back where they reach the goal; not before the first step."""
+    back = torch.lerp(case.x, answer.points, BACK)
+    return choose(answer.reached & (taken > 0), back, answer.points)
 
 
 def nearest(case: Case, answer: Jacobian) -> tuple[Tensor, Tensor]:

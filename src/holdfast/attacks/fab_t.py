@@ -9,7 +9,7 @@ from torch import Tensor
 from holdfast.access import Access, Gradient, Query, Scores
 from holdfast.attacks.apgd_t import likeliest
 from holdfast.attacks.case import Case
-from holdfast.attacks.fab import Boundary, begin, drawn_back, move
+from holdfast.attacks.fab import begin, drawn_back, moved
 from holdfast.attacks.options import at_least
 from holdfast.losses import Goal
 from holdfast.losses.objectives import logit_difference
@@ -44,20 +44,21 @@ class FABT:
         """(N, T) the likeliest wrong classes of each unchanged picture, or the wanted one."""
         return likeliest(logits, goal, self.targets_tried)
 
-    def start(self, case: Case) -> tuple[Boundary, Query]:
+    def start(self, case: Case) -> tuple[Tensor, Query]:
         """Begin at the picture, or half way to the edge."""
-        at = Boundary(begin(case, self.restarts), torch.zeros_like(case.round))
-        return at, self.question(case, at)
+        return torch.zeros_like(case.round), self.question(case, begin(case, self.restarts))
 
-    def step(self, case: Case, at: Boundary, answer: Scores) -> tuple[Boundary, Query]:
-        """One step onto the boundary; or, after a look at where it led, back a little from a success."""
+    def step(self, case: Case, taken: Tensor, answer: Scores) -> tuple[Tensor, Query]:
+        """One step onto the boundary; or, after a look at where it led, back a little from a success.
+
+        `taken` (L,) int64: steps so far.
+        """
         if isinstance(answer, Gradient):
-            at = move(case, at, answer.loss, answer.gradient)
-            return at, Query(at.x_adv, over=at.taken >= self.steps)
-        at = drawn_back(case, at, answer.reached)
-        return at, self.question(case, at)
+            x_adv = moved(case, answer.points, answer.loss, answer.gradient)
+            return taken + 1, Query(x_adv, over=taken + 1 >= self.steps)
+        return taken, self.question(case, drawn_back(case, taken, answer))
 
-    def question(self, case: Case, at: Boundary) -> Query:
+    def question(self, case: Case, x_adv: Tensor) -> Query:
         """How far the target leads the label, and its gradient."""
         towards = Goal(case.goal.y, case.target)
-        return Query(at.x_adv, gradient_of=logit_difference, towards=towards)
+        return Query(x_adv, gradient_of=logit_difference, towards=towards)

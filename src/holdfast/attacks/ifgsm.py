@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torch import Tensor
-
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import LossName, at_least
@@ -33,11 +31,11 @@ class IFGSM:
         """`steps` gradients and a last look."""
         return self.steps + 1
 
-    def start(self, case: Case) -> tuple[Tensor, Query]:
+    def start(self, case: Case) -> tuple[None, Query]:
         """Begin at the picture."""
-        return case.x, Query(case.x, gradient_of=OBJECTIVES[self.loss])
+        return None, Query(case.x, gradient_of=OBJECTIVES[self.loss])
 
-    def step(self, case: Case, x_adv: Tensor, answer: Gradient) -> tuple[Tensor, Query]:
+    def step(self, case: Case, state: None, answer: Gradient) -> tuple[None, Query]:
         """One step of eps / steps uphill."""
-        x_adv = case.ascend(x_adv, case.steepest(answer.gradient, x_adv), 1 / self.steps)
-        return x_adv, Query(x_adv, gradient_of=OBJECTIVES[self.loss])
+        x_adv = case.ascend(answer.points, case.steepest(answer.gradient, answer.points), 1 / self.steps)
+        return None, Query(x_adv, gradient_of=OBJECTIVES[self.loss])

@@ -37,16 +37,15 @@ class MIFGSM:
         """`steps` gradients and a last look."""
         return self.steps + 1
 
-    def start(self, case: Case) -> tuple[tuple[Tensor, Tensor], Query]:
+    def start(self, case: Case) -> tuple[Tensor, Query]:
         """Begin at the picture, with an empty sum."""
-        return (case.x, torch.zeros_like(case.x)), Query(case.x, gradient_of=OBJECTIVES[self.loss])
+        return torch.zeros_like(case.x), Query(case.x, gradient_of=OBJECTIVES[self.loss])
 
-    def step(self, case: Case, state: tuple[Tensor, Tensor], answer: Gradient) -> tuple[tuple[Tensor, Tensor], Query]:
+    def step(self, case: Case, momentum: Tensor, answer: Gradient) -> tuple[Tensor, Query]:
         """Add the scaled gradient to the sum and step along it."""
-        x_adv, momentum = state
         momentum = self.decay * momentum + unit_1_norm(answer.gradient)
-        x_adv = case.ascend(x_adv, case.steepest(momentum, x_adv), 1 / self.steps)
-        return (x_adv, momentum), Query(x_adv, gradient_of=OBJECTIVES[self.loss])
+        x_adv = case.ascend(answer.points, case.steepest(momentum, answer.points), 1 / self.steps)
+        return momentum, Query(x_adv, gradient_of=OBJECTIVES[self.loss])
 
 
 def unit_1_norm(gradient: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Projected gradient descent on the loss's negative: steps along the steepest direction, back into the threat."""
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -64,6 +65,11 @@ class PGD:
 def fingerprint(x: Tensor) -> Tensor:
     """(L,) int64, the same for points that are the same to the bit, and for others once in 2^63 pairs or so."""
     bits = x.flatten(1).view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()])
-    draws, like = Draws(0, torch.zeros(1, dtype=torch.int64, device=x.device)), bits[:1].to(torch.float32)
-    weight = draws.integers(like, 2**32) << 32 | draws.integers(like, 2**32, stream=1)
-    return (bits * weight).sum(1)
+    return (bits * weights(bits.shape[1], x.device)).sum(1)
+
+
+@lru_cache(maxsize=8)
+def weights(values: int, device: torch.device) -> Tensor:
+    """(1, values) int64 at random, the same each time; made once, as every step wants them."""
+    draws, like = Draws(0, torch.zeros(1, dtype=torch.int64, device=device)), torch.empty(1, values, device=device)
+    return draws.integers(like, 2**32) << 32 | draws.integers(like, 2**32, stream=1)
