@@ -24,7 +24,8 @@ class Query:
     `towards`: the goal the objectives are taken for, one row a point; None takes the lane's own. It steers the
     gradient only: whether a point counts is always judged by the lane's own goal.
     `classes`: (P, M) int64, asks for the gradients of these logits.
-    `over`: (lanes,) bool, lanes for which this is the last question.
+    `over`: (lanes,) bool, lanes for which this is the last question. `done`: (lanes,) bool, lanes that ask nothing any
+    more, whose points are not asked about.
     """
 
     points: Tensor
@@ -33,6 +34,7 @@ class Query:
     classes: Tensor | None = None
     lane: Tensor | None = None
     over: Tensor | None = None
+    done: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.classes is not None and self.objectives:

@@ -22,6 +22,7 @@ from holdfast.attacks.pgd import PGD
 from holdfast.attacks.reserve import Reserve
 from holdfast.attacks.result import AttackResult, Trace
 from holdfast.attacks.run_external import run_external
+from holdfast.attacks.smallest import smallest
 from holdfast.attacks.square import Square
 from holdfast.errors import unknown
 from holdfast.options import parse
@@ -51,6 +52,7 @@ __all__ = [
     "run",
     "run_external",
     "run_in_a_row",
+    "smallest",
 ]
 
 ATTACKS: dict[str, type[Attack]] = {

@@ -71,4 +71,14 @@ def targets(attack: Attack, logits: Tensor, goal: Goal) -> Tensor | None:
 
 def wanders(attack: Attack) -> bool:
     """Whether it asks about points outside the threat, which then must not count; said by `wanders = True`."""
-    return bool(getattr(attack, "wanders", False))
+    return bool(getattr(attack, "wanders", False)) or minimal(attack)
+
+
+def minimal(attack: object) -> bool:
+    """Whether it looks for the smallest change and heeds no radius (`holdfast.attacks.smallest`); said by `minimal`."""
+    return bool(getattr(attack, "minimal", False))
+
+
+def norms(attack: object) -> tuple[str, ...]:
+    """The names of the threats it has a form for, said by `norms`; none for all of them."""
+    return tuple(getattr(attack, "norms", ()))

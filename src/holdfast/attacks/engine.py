@@ -15,6 +15,7 @@ from holdfast.attacks.attack import Attack, repeats, wanders
 from holdfast.attacks.best import Aim, Best, Merit, best_point_of_lane, keep_better, nothing_yet
 from holdfast.attacks.case import Case
 from holdfast.attacks.check import check_attacks, check_pictures, check_place, check_target
+from holdfast.attacks.external import check_norm
 from holdfast.attacks.group import Group, merged
 from holdfast.attacks.queue import Plan, Queue, plans
 from holdfast.attacks.record import Record, inside_box, within
@@ -70,6 +71,8 @@ def run(
     x, y, target, picture, threat = map_lanes(usable, (x, y, target, picture, threat))
     check_pictures(x, y, threat, batch)
     attacks = check_attacks(attack)
+    for one in attacks:
+        check_norm(one, threat)
     there = home(model, x)
     goal = Goal(y.to(there), check_target(target, x, there), confidence)
     threat = map_lanes(lambda tensor: tensor.to(there), threat)
@@ -176,7 +179,11 @@ class Engine:
         return Group(attack, rows, rank, case, state, nothing_yet(x, self.record.aim), query)
 
     def enter(self, group: Group) -> None:
-        """Join lanes to those of their attack; lanes at their last question wait for a look instead."""
+        """Join lanes to those of their attack; lanes at their last question wait for a look instead, or are done."""
+        done = group.query.done
+        if done is not None and bool(done.any()):
+            self.leave(group.kept(done))
+            group = group.kept(~done)
         final = group.final()
         if bool(final.any()):
             self.looks.append(group.kept(final))
@@ -196,7 +203,7 @@ class Engine:
 
     def adaptive(self) -> bool:
         """Whether any round may be some lane's last."""
-        return self.budget is not None or any(group.query.over is not None for group in self.groups)
+        return self.budget is not None or any(group.adaptive for group in self.groups)
 
     def round(self, host_looks: bool) -> None:
         """Ask all lanes under way once, drop those that are done if the host looks, step the others."""
@@ -211,7 +218,7 @@ class Engine:
                 group, answer = self.still_open(group, answer)
             if len(group):
                 group = group.stepped(restricted(answer, group.attack.access))
-                if host_looks or group.query.over is not None:
+                if host_looks or group.adaptive:
                     self.enter(group)
                 else:
                     self.groups.append(group)

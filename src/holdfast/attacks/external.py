@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from holdfast.access import Access
+from holdfast.attacks.attack import Attack, norms
 from holdfast.errors import OptionError
 from holdfast.threats import Threat
 
@@ -50,10 +51,17 @@ class External:
         }
 
 
-def check_norm(attack: object, threat: Threat) -> None:
-    """Raise `OptionError` for an attack from elsewhere that says it is made for other threats."""
-    if isinstance(attack, External) and attack.norms and threat.name not in attack.norms:
+def check_norm(attack: Attack | External, threat: Threat) -> None:
+    """Raise `OptionError` for an attack that has no form for the threat, or says it is made for others."""
+    allowed = norms(attack)
+    if not allowed or threat.name in allowed:
+        return
+    if isinstance(attack, External):
         raise OptionError(
             f"{attack.name} is made for {', '.join(attack.norms)}, the threat is {threat.name}; allowed: the same. "
             "Choose the library's form of the attack for this threat."
         )
+    raise OptionError(
+        f"{attack.name}: threat {threat.name!r}; allowed: {', '.join(allowed)}. "
+        "Choose another threat, or another attack: `holdfast list attacks` says what each is for."
+    )

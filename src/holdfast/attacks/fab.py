@@ -35,7 +35,7 @@ class FAB:
     restarts: int = field(default=1, metadata={"help": "how often each picture is attacked anew"})
     access: ClassVar[Access] = Access.JACOBIAN
     name: ClassVar[str] = "fab"
-    wanders: ClassVar[bool] = True
+    minimal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "restarts")

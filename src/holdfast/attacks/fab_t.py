@@ -30,7 +30,7 @@ class FABT:
     restarts: int = field(default=1, metadata={"help": "how often each picture is attacked anew"})
     access: ClassVar[Access] = Access.GRADIENT
     name: ClassVar[str] = "fab-t"
-    wanders: ClassVar[bool] = True
+    minimal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "targets_tried", "restarts")

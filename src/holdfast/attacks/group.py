@@ -68,6 +68,11 @@ class Group:
         same = self.attack is other.attack and self.case.draws.attack == other.case.draws.attack
         return same and mine.objectives == yours.objectives and alike
 
+    @property
+    def adaptive(self) -> bool:
+        """Whether its lanes decide themselves when they end."""
+        return self.query.over is not None or self.query.done is not None
+
     def final(self) -> Tensor:
         """(L,) bool: lanes whose question is their last."""
         last = self.case.round >= self.attack.rounds - 1
@@ -94,17 +99,22 @@ def join_queries(groups: list[Group]) -> Query:
     lane = None
     if first.lane is not None:
         lane = number_lanes([g.query.lane for g in groups if g.query.lane is not None], [len(g) for g in groups])
-    over = None
-    if any(g.query.over is not None for g in groups):
-        none = (torch.zeros_like(g.picture, dtype=torch.bool) for g in groups)
-        over = torch.cat([no if g.query.over is None else g.query.over for g, no in zip(groups, none)])
+    over, done = (mask_of(groups, [getattr(g.query, name) for g in groups]) for name in ("over", "done"))
     tensors = join([(g.query.points, g.query.towards, g.query.classes) for g in groups])
-    return Query(tensors[0], first.gradient_of, *tensors[1:], lane=lane, over=over)
+    return Query(tensors[0], first.gradient_of, *tensors[1:], lane=lane, over=over, done=done)
+
+
+def mask_of(groups: list[Group], masks: list[Tensor | None]) -> Tensor | None:
+    """The lanes' masks as one, False for those of a group that has none; None if none has."""
+    if all(mask is None for mask in masks):
+        return None
+    none = (torch.zeros_like(g.picture, dtype=torch.bool) for g in groups)
+    return torch.cat([no if mask is None else mask for mask, no in zip(masks, none, strict=True)])
 
 
 def take_query(query: Query, lanes: Tensor) -> Query:
     """The question of the lanes in the mask (L,) bool."""
-    over = None if query.over is None else query.over[lanes]
+    over, done = take((query.over, query.done), lanes)
     if query.lane is None:
         points = lanes
         lane = None
@@ -112,7 +122,7 @@ def take_query(query: Query, lanes: Tensor) -> Query:
         points = lanes[query.lane]
         lane = (torch.cumsum(lanes, 0) - 1)[query.lane[points]]
     rest = take((query.points, query.towards, query.classes), points)
-    return Query(rest[0], query.gradient_of, rest[1], rest[2], lane=lane, over=over)
+    return Query(rest[0], query.gradient_of, rest[1], rest[2], lane=lane, over=over, done=done)
 
 
 def check_access(attack: Attack, query: Query) -> None:

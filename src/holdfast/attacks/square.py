@@ -44,6 +44,7 @@ class Square:
     ahead: int = field(default=1, metadata={"help": "the most changes of one picture asked about side by side"})
     access: ClassVar[Access] = Access.SCORES
     name: ClassVar[str] = "square"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     def __post_init__(self) -> None:
         at_least(self, 1, "queries", "restarts", "ahead")
@@ -57,8 +58,6 @@ class Square:
 
     def start(self, case: Case) -> "tuple[Search, Query]":
         """Begin with the stripes or the bumps."""
-        if case.threat.name not in ("linf", "l2", "l1"):
-            raise OptionError(f"Square: threat {case.threat.name!r}; allowed: linf, l2, l1. Choose another attack.")
         lowest = torch.full_like(case.x.flatten(1)[:, 0], -torch.inf)
         at = Search(first(case), lowest, torch.zeros_like(case.round), torch.ones_like(case.round))
         lane = torch.arange(len(case.round), device=case.round.device)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from holdfast.access import Access
-from holdfast.attacks.attack import Attack, repeats, restarts, wanders
+from holdfast.attacks.attack import Attack, minimal, norms, repeats, restarts, wanders
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
 
@@ -54,6 +54,16 @@ class Wrapper:
     def wanders(self) -> bool:
         """Whether the attack asks outside the threat."""
         return wanders(self.attack)
+
+    @property
+    def minimal(self) -> bool:
+        """Whether the attack looks for the smallest change."""
+        return minimal(self.attack)
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The threats that the attack has a form for."""
+        return norms(self.attack)
 
     @property
     def targets(self) -> Callable[[Tensor, Goal], Tensor] | None:

@@ -14,7 +14,7 @@ from holdfast.errors import DataError, HoldfastError, ModelError, OptionError, u
 from holdfast.evaluate.precision import alike, tie
 from holdfast.evaluate.verify import Norm
 from holdfast.models.cast import Cast
-from holdfast.threats import Threat
+from holdfast.threats import Threat, whole_box
 
 LOOK = 8  # pictures shown to the model before the work begins
 
@@ -42,12 +42,6 @@ def radii(threat: Threat, eps: float | Sequence[float] | None, shape: tuple[int,
             f"[{threat.low:g}, {threat.high:g}]. For 8 grey levels on a [0, 1] scale, pass eps=8/255."
         )
     return tuple(threat.with_eps(e) for e in listed)
-
-
-def whole_box(threat: Threat, shape: tuple[int, ...]) -> float:
-    """The threat's size of the move from one corner of the box to the opposite one: no picture is further away."""
-    corner = torch.full((1, *shape), threat.high - threat.low, dtype=torch.float64)
-    return float(threat.size(corner))
 
 
 def norm_of(threat: Threat) -> Norm:

@@ -14,12 +14,12 @@ from holdfast.attacks import Aim, Attack, AttackResult, External, Reserve, Trace
 from holdfast.attacks.attack import repeats
 from holdfast.attacks.eot import around
 from holdfast.data import Pictures
-from holdfast.evaluate.edges import extent, norm_of, whole_box
+from holdfast.evaluate.edges import extent, norm_of
 from holdfast.evaluate.verify import Verdict, verify
 from holdfast.generators import seeded
 from holdfast.losses import Goal
 from holdfast.losses.objectives import objective
-from holdfast.threats import Threat
+from holdfast.threats import Threat, whole_box
 
 HEEDING = (
     nn.modules.batchnorm._NormBase,

@@ -5,9 +5,9 @@ from holdfast.threats.l0 import L0
 from holdfast.threats.l1 import L1
 from holdfast.threats.l2 import L2
 from holdfast.threats.linf import Linf
-from holdfast.threats.threat import DrawsLike, Limits, Threat
+from holdfast.threats.threat import DrawsLike, Limits, Threat, whole_box
 
-__all__ = ["L0", "L1", "L2", "THREATS", "DrawsLike", "Limits", "Linf", "Threat", "build"]
+__all__ = ["L0", "L1", "L2", "THREATS", "DrawsLike", "Limits", "Linf", "Threat", "build", "whole_box"]
 
 THREATS: dict[str, type[Linf] | type[L2] | type[L1] | type[L0]] = {threat.name: threat for threat in (Linf, L2, L1, L0)}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.errors import OptionError
 
-__all__ = ["DrawsLike", "Limits", "Threat", "box_around", "check", "finite", "per_lane", "rounded_towards"]
+__all__ = ["DrawsLike", "Limits", "Threat", "box_around", "check", "finite", "per_lane", "rounded_towards", "whole_box"]
 
 Limits = tuple[Tensor, Tensor]
 
@@ -135,3 +135,9 @@ def rounded_towards(x_adv: Tensor, x: Tensor, reach: Tensor) -> Tensor:
 def finite(grad: Tensor) -> Tensor:
     """`grad` with NaN as 0 and infinities as the largest floats: one bad value does not spoil its lane's direction."""
     return grad.nan_to_num(nan=0.0)
+
+
+def whole_box(threat: Threat, shape: tuple[int, ...]) -> float:
+    """The threat's size of the move from one corner of the box to the opposite one: no picture is further away."""
+    corner = torch.full((1, *shape), threat.high - threat.low, dtype=torch.float64)
+    return float(threat.size(corner))

@@ -1,0 +1,193 @@
+"""Every attack that looks for the smallest change keeps every promise in this file, in each norm it has a form for."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.attacks import FAB, FABT, run, smallest
+from holdfast.attacks.attack import minimal, norms
+from holdfast.threats import THREATS, whole_box
+from nets import linear, tiny_case
+
+ROWS = [FAB(steps=30), FABT(steps=30, targets_tried=3)]
+
+
+def slack(attack, threat):
+    """How much larger than the smallest change on a linear model what an attack finds may be."""
+    return 1.06 if isinstance(attack, FAB | FABT) else 1.05
+
+
+def threats_of(attack):
+    """Threats with a form for the attack, of a radius that is to play no part."""
+    return [kind(eps=0) for name, kind in THREATS.items() if not norms(attack) or name in norms(attack)]
+
+
+PAIRS = [(attack, threat) for attack in ROWS for threat in threats_of(attack)]
+every_pair = pytest.mark.parametrize(
+    ("attack", "threat"), PAIRS, ids=[f"{threat.name}-{attack!r}" for attack, threat in PAIRS]
+)
+every_attack = pytest.mark.parametrize("attack", ROWS, ids=repr)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return tiny_case()
+
+
+def best_linear(model, x, y, threat, target=None):
+    """(N,) the exact smallest size on a linear model: over the classes, the box-aware move onto each plane."""
+    weight, bias = model[1].weight.detach(), model[1].bias.detach()
+    logits = x.flatten(1) @ weight.T + bias
+    sizes = []
+    for k in range(len(weight)):
+        normal = (weight[k] - weight[y]).view_as(x)
+        gap = logits.gather(1, y[:, None])[:, 0] - logits[:, k]
+        move = threat.reach(x, normal, gap)
+        there = (move * normal).flatten(1).sum(1) >= gap * (1 - 1e-9)
+        usable = there & (y != k)
+        sizes.append(torch.where(usable, threat.size(move), torch.inf))
+    return torch.stack(sizes).amin(0)
+
+
+def several_planes(seed, box=False):
+    """A linear model of four classes and pictures; with `box`, most values at a side of the box."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(4, 12, dtype=torch.float64, generator=generator)
+    x = 0.5 + 0.1 * torch.randn(16, 1, 3, 4, dtype=torch.float64, generator=generator)
+    if box:
+        side = torch.rand(x.shape, dtype=torch.float64, generator=generator)
+        x = torch.where(side < 0.35, 0.0, torch.where(side > 0.65, 1.0, x))
+    model = linear(weight, -(weight @ x.flatten(1).mean(0)))
+    return model, x, model(x).detach().argmax(1)
+
+
+@every_pair
+@pytest.mark.parametrize("box", [False, True], ids=["inside", "at the box"])
+@settings(deadline=None, max_examples=3)
+@given(seed=st.integers(0, 1000))
+def test_nearly_the_smallest_on_a_linear_model(attack, threat, box, seed):
+    """Also where most values lie at exactly 0 or 1, from where they must be able to move."""
+    model, x, y = several_planes(seed, box)
+    best = best_linear(model, x, y, threat)
+    found = smallest(attack, model, x, y, threat)
+    possible = best.isfinite()
+    assert torch.equal(found.success, possible)
+    assert (found.size[possible] >= best[possible] * (1 - 1e-6)).all()
+    # A single value more is much in L0.
+    ratio = (found.size[possible] - float(threat.name == "l0")) / best[possible]
+    assert ratio.median() <= slack(attack, threat)
+    assert ratio.max() <= 1.5 * slack(attack, threat)
+
+
+@every_pair
+def test_every_picture_is_broken(attack, threat, case):
+    found = smallest(attack, case.model, case.x, case.y, threat)
+    assert found.success.all()
+    case.model.eval()
+    assert (case.model(found.x_adv).argmax(1) != case.y).all()
+    case.model.train()
+    assert found.x_adv.min() >= 0
+    assert found.x_adv.max() <= 1
+    torch.testing.assert_close(found.size, threat.size((found.x_adv - case.x).double()))
+
+
+@every_pair
+def test_wrong_from_the_start_is_left_alone(attack, threat, case):
+    found = smallest(attack, case.model, case.x, case.y, threat)
+    assert found.start_wrong.nonzero().squeeze(1).tolist() == [3, 4]
+    assert torch.equal(found.x_adv[found.start_wrong], case.x[found.start_wrong])
+    assert (found.size[found.start_wrong] == 0).all()
+
+
+@every_pair
+def test_reaches_a_target(attack, threat, case):
+    target = (case.y + 1) % 4
+    found = smallest(attack, case.model, case.x, case.y, threat, target=target)
+    free = smallest(attack, case.model, case.x, case.y, threat)
+    case.model.eval()
+    labels = case.model(found.x_adv).argmax(1)
+    case.model.train()
+    assert torch.equal(found.success & ~found.start_wrong, (labels == target) & ~found.start_wrong)
+    right = ~found.start_wrong
+    # Not every class has a point in the box, and FAB-T looks at the label alone, though a third class may lead.
+    assert found.success[right].float().mean() > (0.5 if isinstance(attack, FABT) else 0.65)
+    both = right & found.success
+    # One class is no nearer than the nearest of all, but for what the attack misses of the latter.
+    assert found.size[both].median() >= 0.9 * free.size[both].median()
+
+
+@every_pair
+def test_split_does_not_matter(attack, threat, case):
+    whole, split = (smallest(attack, case.model, case.x, case.y, threat, seed=3, batch=b) for b in (64, 7))
+    torch.testing.assert_close(whole.size, split.size)
+    torch.testing.assert_close(whole.x_adv, split.x_adv)
+    assert torch.equal(whole.forward, split.forward)
+
+
+@every_pair
+def test_order_does_not_matter(attack, threat, case):
+    order = torch.randperm(len(case.x), generator=torch.Generator().manual_seed(2))
+    straight = smallest(attack, case.model, case.x, case.y, threat, seed=3)
+    place = torch.arange(len(case.x))[order]
+    mixed = smallest(attack, case.model, case.x[order], case.y[order], threat, seed=3, picture=place)
+    torch.testing.assert_close(mixed.x_adv, straight.x_adv[order])
+
+
+@every_attack
+@pytest.mark.parametrize("classes", [2, 3])
+def test_two_and_three_classes(attack, classes):
+    small = tiny_case(classes=classes)
+    for threat in threats_of(attack):
+        assert smallest(attack, small.model, small.x, small.y, threat).success.all()
+
+
+@every_pair
+def test_float32_agrees(attack, threat, case):
+    found = smallest(attack, deepcopy(case.model).float(), case.x.float(), case.y, threat)
+    assert found.x_adv.dtype == torch.float32
+    assert found.success.all()
+    exact = smallest(attack, case.model, case.x, case.y, threat)
+    assert (found.size.median() / exact.size.median() - 1).abs() < 0.05
+
+
+@every_pair
+def test_a_picture_does_not_depend_on_its_neighbours(attack, threat, case):
+    alone = smallest(attack, case.model, case.x[7:8], case.y[7:8], threat, seed=3, picture=torch.tensor([7]))
+    among = smallest(attack, case.model, case.x, case.y, threat, seed=3)
+    torch.testing.assert_close(alone.x_adv[0], among.x_adv[7])
+
+
+@every_pair
+def test_within_a_radius_a_success_is_one_of_that_size(attack, threat, case):
+    """In a suite it runs like any other attack: what lies outside the radius does not count."""
+    sizes = smallest(attack, case.model, case.x, case.y, threat, seed=3).size
+    eps = sizes[~tiny_wrong(case)].median()
+    eps = float(eps if threat.name != "l0" else eps.floor().clamp_min(1))
+    found = run(attack, case.model, case.x, case.y, threat.with_eps(eps), seed=3)
+    assert (found.size <= eps * (1 + 1e-9)).all()
+    if not getattr(attack, "heeds_radius", False):
+        assert torch.equal(found.success, sizes <= eps * (1 + 1e-9))
+
+
+def tiny_wrong(case):
+    case.model.eval()
+    wrong = case.model(case.x).argmax(1) != case.y
+    case.model.train()
+    return wrong
+
+
+@every_attack
+def test_says_that_it_is_minimal(attack):
+    assert minimal(attack)
+    assert attack.access.name in ("GRADIENT", "JACOBIAN", "LABELS")
+
+
+def test_radius_of_the_whole_box():
+    for kind in THREATS.values():
+        corner = whole_box(kind(eps=0), (1, 3, 4))
+        assert corner == pytest.approx(float(kind(eps=0).size(torch.ones(1, 1, 3, 4))[0]))
+        assert whole_box(replace(kind(eps=0), low=-1.0), (1, 3, 4)) >= corner
