@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -88,10 +89,31 @@ def dotted(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
+INFINITE = "\0infinite"  # stands for infinity until the text is made
+
+
 def dump_json(value: Any) -> bytes:
-    """The same value gives the same bytes: sorted keys, two spaces, UTF-8, no NaN."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    """The same value gives the same bytes: sorted keys, and as `json_text`."""
+    return (json_text(value, sort_keys=True) + "\n").encode()
+
+
+def json_text(value: Any, *, sort_keys: bool = False) -> str:
+    """JSON with two spaces and no NaN. Infinity is written 1e999: a number to any reader, and infinity to most.
+
+    >>> json.loads(json_text({"size": math.inf}))
+    {'size': inf}
+    """
+    text = json.dumps(_finite(value), indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    return text.replace(json.dumps(INFINITE), "1e999")
+
+
+def _finite(value: Any) -> Any:
+    """The value with `INFINITE` for every positive infinity in it."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return INFINITE if isinstance(value, float) and value == math.inf else value
 
 
 def sha256(content: bytes) -> str:

@@ -23,9 +23,14 @@ def command(
     model: flags.Model,
     data: flags.Data,
     eps: Annotated[
-        str,
-        typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
-    ],
+        str | None,
+        typer.Option(
+            "--eps",
+            metavar="NUMBER",
+            help="Radius, such as 8/255. Attacks that look for the smallest change do without.",
+            rich_help_panel=flags.ATTACK,
+        ),
+    ] = None,
     weights: flags.Weights = None,
     model_set: flags.ModelSet = None,
     device: flags.Device = "auto",
@@ -75,9 +80,13 @@ def command(
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
-    within = threats.build(threat, eps=given.number(eps, "--eps"), low=low, high=high)
+    radius = None if eps is None else given.number(eps, "--eps")
+    within = threats.build(threat, eps=radius or 0, low=low, high=high)
     (chosen,) = common.attacks_of(attack, None, attack_set, within, eot)
+    check_radius(chosen, eps)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
+    if eps is None:
+        within = within.with_eps(threats.whole_box(within, pictures.shape))
     goal = common.class_of(target, pictures)
     opened = common.model_of(model, weights, model_set, pictures, device)
     folder = new_folder(out or given.run_name("attack", model, data, attack, threat))
@@ -85,14 +94,30 @@ def command(
         found, verdict = _attacked(opened, pictures, within, chosen, goal, seed, bar)
     plain = write(folder, pictures, found, verdict, arrays, within)
     broken, right = int((verdict.success & ~verdict.start_wrong).sum()), int((~verdict.start_wrong).sum())
-    goal_text = "" if target is None else f" as {target}"
+    goal_text, where = "" if target is None else f" as {target}", _where(verdict, threat, eps)
     screen.result(
         plain,
         table(("picture", "label", "before", "after", "verified", "size"), _rows(pictures, verdict), right=(0, 5)),
         "",
-        f"{broken} of {right} pictures that were not wrong before are misclassified{goal_text} at {threat} {eps}",
+        f"{broken} of {right} pictures that were not wrong before are misclassified{goal_text} {where}",
         f"pictures and arrays: {folder}",
     )
+
+
+def check_radius(attack: "Attack | External", eps: str | None) -> None:
+    """Raise `OptionError` unless there is a radius, or the attack needs none."""
+    from holdfast.attacks.attack import minimal
+
+    if eps is None and not minimal(attack):
+        raise OptionError(f"--attack {attack.name} without --eps; allowed: a radius, such as --eps 8/255.")
+
+
+def _where(verdict: "Verdict", threat: str, eps: str | None) -> str:
+    """At which radius, or with how large a change."""
+    if eps is not None:
+        return f"at {threat} {eps}"
+    broken = verdict.size[verdict.success & ~verdict.start_wrong]
+    return f"with a median change of {broken.median():.4g} in {threat}" if len(broken) else "at any size"
 
 
 def _attacked(
@@ -110,6 +135,7 @@ def _attacked(
     from holdfast import attacks
     from holdfast.access import Access
     from holdfast.access.borrow import home
+    from holdfast.attacks.attack import minimal
     from holdfast.evaluate import Meter, verify
     from holdfast.evaluate.edges import norm_of
     from holdfast.generators import seeded
@@ -127,7 +153,18 @@ def _attacked(
                 found = attacks.run_external(attack, model, x, y, threat, seed=seed, picture=at)
             else:
                 tell = partial(bar.update, text="attacking")
-                found = attacks.run(attack, model, x, y, threat, seed=seed, target=target, picture=at, progress=tell)
+                found = attacks.run(
+                    attack,
+                    model,
+                    x,
+                    y,
+                    threat,
+                    seed=seed,
+                    target=target,
+                    picture=at,
+                    aim="smallest" if minimal(attack) else "first_success",
+                    progress=tell,
+                )
         verdict = verify(
             model,
             x,

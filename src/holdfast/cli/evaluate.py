@@ -215,6 +215,8 @@ def told(
     shown += [""] * bool(doubts)
     shown += [f"{c.verdict}: {c.name}: {c.evidence}. {c.advice}".replace("..", ".") for c in doubts]
     forward, backward = found.passes["forward_per_picture"], found.passes["backward_per_picture"]
+    if found.summary["sought"] and found.size is not None and found.success is not None:
+        shown += ["", smallest(found)]
     by = found.summary["curve"][-1]["by"]
     if len(by) > 1:
         told = ", ".join(f"{row['attack']} {row['broken']}" for row in by)
@@ -247,6 +249,17 @@ def rates(found: "Evaluation") -> Any:
         for name, eps, rate in rows
     ]
     return table(("accuracy", "eps", "right", "rate", "95 % interval"), cells, right=(2, 3, 4))
+
+
+def smallest(found: "Evaluation") -> str:
+    """How large a change breaks a picture, in a line."""
+    assert found.size is not None  # both are there where any picture was right
+    assert found.success is not None
+    low, middle, high = (f"{found.size[name]:.4g}" for name in ("q25", "median", "q75"))
+    count = f"{found.success.k} of {found.success.n} pictures that were right"
+    return (
+        f"smallest change: median {middle}, middle half {low} to {high} in {found.summary['threat']['name']}; {count}"
+    )
 
 
 def interval(low: float, high: float) -> str:

@@ -1,6 +1,5 @@
 """What a command shows: results on stdout, or one JSON object there; progress and notes on stderr."""
 
-import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from holdfast import ranks
+from holdfast.files import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +35,7 @@ class Screen:
         if not self.shown:
             return
         if self.plain:
-            sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.write(json_text(values) + "\n")
             return
         for item in shown:
             # Text is never taken for markup, and never broken where the screen ends: it may be copied.

@@ -1,25 +1,32 @@
-"""One shard of work: attack its pictures at every radius, have the verifier judge each result, make the records."""
+"""One shard of work: attack its pictures, have the verifier judge each result at each radius, make the records."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from holdfast.access import Access
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, AttackResult, External, Reserve, run_in_a_row
+from holdfast.attacks import Attack, AttackResult, External, Reserve, run_in_a_row, smallest
+from holdfast.attacks.attack import minimal
 from holdfast.attacks.engine import Progress
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
 from holdfast.evaluate.edges import norm_of
 from holdfast.evaluate.verify import Meter, Verdict, refuse_idle, verify
 from holdfast.generators import seeded
-from holdfast.threats import Threat
+from holdfast.lanes import column
+from holdfast.threats import Threat, whole_box
 
 LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, a few times that in work
 SMALLEST = 64  # pictures that a shard keeps when it is cut for the sake of several processes; fewer fill no batch
 EIGHT = 8  # shards, and multiples of it, are shared evenly by 2, 4 and 8 processes
+
+
+One = tuple[AttackResult, Verdict, tuple[int, int]]
+"""What attacks found within one threat, the verdict on it, and the passes counted by hooks (-1: not counted)."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,14 @@ class Job:
         whole: dict[str, Tensor] = {}
         stored: dict[str, Tensor] = {}
         broken = torch.zeros(len(y), dtype=torch.bool)
+        place = self.pictures.place[rows]
+        search = self._one(x, y, self._anywhere(x), place, self._progress(0, 1, tell)) if self.sought else None
         for number, threat in enumerate(self.threats):
-            found, verdict, counted = self._one(x, y, threat, self.pictures.place[rows], self._progress(number, tell))
+            if search is None:
+                one = self._one(x, y, threat, place, self._progress(number, len(self.threats), tell))
+            else:
+                one = self._at(x, y, threat, search)
+            found, verdict, counted = one
             if not whole:  # a model that answers at random would give another one at each radius
                 whole = {"prediction": verdict.prediction.cpu(), "confidence": verdict.confidence.cpu()}
                 start_wrong = whole["prediction"] != self.pictures.labels[rows].cpu()
@@ -71,6 +84,10 @@ class Job:
             kept = (verdict.success.cpu() & ~start_wrong).nonzero().flatten()
             stored[f"adv.{number}.rows"] = kept
             stored[f"adv.{number}.x"] = found.x_adv[kept.to(there)].cpu()
+        if search is not None:
+            whole |= smallest_of(search[1], x, start_wrong, self.threats[-1])
+            kept = (search[1].success.cpu() & ~broken).nonzero().flatten()
+            stored |= {"adv.beyond.rows": kept, "adv.beyond.x": search[0].x_adv[kept.to(there)].cpu()}
         return {
             "index": self.pictures.place[rows].clone(),
             "label": self.pictures.labels[rows].clone(),
@@ -81,18 +98,48 @@ class Job:
         }
 
     @property
+    def sought(self) -> bool:
+        """Whether the smallest change of each picture is sought: one search then serves all radii.
+
+        So it is where all attacks look for it and are our own, or one from elsewhere is alone.
+        """
+        alone = len(self.attacks) == 1 or not any(isinstance(attack, External) for attack in self.attacks)
+        return alone and all(map(minimal, self.attacks))
+
+    @property
     def taking_part(self) -> list[Attack | External]:
         """The attacks, those in reserve only if they are called."""
         return [attack for attack in self.attacks if self.called or not isinstance(attack, Reserve)]
 
-    def _progress(self, number: int, tell: Callable[[float], None]) -> Progress:
-        """The engine's progress at one radius as a share of the whole shard."""
-        return lambda done, total: tell((number + done / max(total, 1)) / len(self.threats))
+    def _progress(self, number: int, searches: int, tell: Callable[[float], None]) -> Progress:
+        """The engine's progress in one of several searches as a share of the whole shard."""
+        return lambda done, total: tell((number + done / max(total, 1)) / searches)
 
-    def _one(
-        self, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress
-    ) -> tuple[AttackResult, Verdict, tuple[int, int]]:
-        """What the attacks found at one radius, the verdict on it, and the passes counted by hooks (-1: not counted).
+    def _anywhere(self, x: Tensor) -> Threat:
+        """The threat with a radius that spans the box."""
+        return self.threats[-1].with_eps(whole_box(self.threats[-1], tuple(x.shape[1:])))
+
+    def _at(self, x: Tensor, y: Tensor, threat: Threat, search: One) -> One:
+        """What a search for the smallest change found within one radius; its passes go to the largest radius."""
+        found, verdict, counted = search
+        inside = verdict.inside_eps & (found.size <= threat.eps)
+        none = torch.full_like(found.step, -1)
+        within = replace(
+            found,
+            x_adv=torch.where(column(inside, x), found.x_adv, x),
+            success=found.success & inside,
+            size=torch.where(inside, found.size, 0.0),
+            step=torch.where(inside, found.step, none),
+            lane=torch.where(inside, found.lane, none),
+            attack=torch.where(inside, found.attack, none),
+        )
+        if threat is not self.threats[-1]:
+            free = torch.zeros_like(none)
+            within, counted = replace(within, queries=free, forward=free, backward=free), (0, 0)
+        return within, self._verify(x, y, within.x_adv, threat), counted
+
+    def _one(self, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress) -> One:
+        """Let the attacks search within one threat, once for all.
 
         Where a stand-in sees a success, or a right picture, and the model does not, by a rounding, the picture is
         attacked again on the model itself.
@@ -115,18 +162,13 @@ class Job:
     def _run(
         self, model: Model, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress | None
     ) -> tuple[AttackResult, tuple[int, int]]:
+        own = [attack for attack in self.taking_part if isinstance(attack, Attack)]
+        options: dict[str, Any] = {"seed": self.seed, "batch": self.batch, "picture": place, "progress": progress}
         with Meter(model) as meter:
-            found = run_in_a_row(
-                self.taking_part,
-                model,
-                x,
-                y,
-                threat,
-                seed=self.seed,
-                batch=self.batch,
-                picture=place,
-                progress=progress,
-            )
+            if self.sought and own:
+                found = smallest(own, model, x, y, threat, **options)
+            else:
+                found = run_in_a_row(self.taking_part, model, x, y, threat, **options)
         return found, (meter.forward, meter.backward) if meter.counts else (-1, -1)
 
     def _verify(self, x: Tensor, y: Tensor, x_adv: Tensor, threat: Threat) -> Verdict:
@@ -161,6 +203,18 @@ def _row(found: AttackResult, verdict: Verdict, tie: float) -> dict[str, Tensor]
         "tie": torch.minimum(verdict.gap_adv, verdict.start_gap) <= tie,
         "claimed": found.success,
         **{name: getattr(found, name) for name in ("step", "attack", "queries", "forward", "backward")},
+    }
+
+
+def smallest_of(verdict: Verdict, x: Tensor, start_wrong: Tensor, threat: Threat) -> dict[str, Tensor]:
+    """(n,) each: the verified size of each picture's change, infinite where none was found, 0 if wrong before; the same
+    as a share of the picture's own size; and the class that the changed picture is taken for."""
+    size = torch.where(verdict.success, verdict.size, torch.inf).cpu().masked_fill(start_wrong, 0.0)
+    own = threat.size(x.double()).cpu()
+    return {
+        "smallest": size,
+        "smallest_relative": torch.where(size > 0, size / own, 0.0),
+        "smallest_prediction": verdict.prediction_adv.cpu(),
     }
 
 

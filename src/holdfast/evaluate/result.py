@@ -38,6 +38,11 @@ class Evaluation:
     clean: Rate
     robust: Rate  # at the largest radius, over all pictures
     curve: tuple[Point, ...]  # ascending radii
+    success: (
+        Rate | None
+    )  # of the pictures that were right, those broken: at any radius, if the smallest change is sought
+    size: Mapping[str, float] | None  # median, q25, q75 of their changes, infinite where none was found
+    queries: Mapping[str, float] | None  # median and mean of the points asked about each
     checks: tuple[Finding, ...]
     believe: bool
     because: str
@@ -69,6 +74,9 @@ def evaluation(summary: dict[str, Any], records: Mapping[str, Tensor], seconds: 
         clean=_rate(summary["clean"]),
         robust=_rate(summary["robust"]),
         curve=curve,
+        success=None if summary["success"] is None else _rate(summary["success"]),
+        size=summary["size"],
+        queries=summary["queries"],
         checks=tuple(Finding(**check) for check in summary["checks"]),
         believe=summary["believe"]["verdict"],
         because=summary["believe"]["because"],

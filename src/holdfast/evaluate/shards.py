@@ -17,6 +17,9 @@ Shard = Mapping[str, Tensor]
 """Records of n pictures at E radii (ascending).
 
 Of each picture, (n,): `index` int64 place in the full split, `label`, `prediction` int64, `confidence` float32.
+Where the smallest change was sought, (n,): `smallest` float64, the verified size of the picture's change at any radius,
+infinite where none was found, 0 if wrong before; `smallest_relative` float64, its share of the picture's own size;
+`smallest_prediction` int64, what the changed picture is taken for.
 The pictures themselves, (n, C, H, W): `x`, uint8 or float32 as stored in the data set.
 Of each picture and radius, (E, n): `prediction_adv` int64, `confidence_adv` float32, `success` (verified, the attack
 at this radius alone), `broken` (here or at a smaller radius), `success_8bit`, `claimed` (by the engine),
@@ -26,7 +29,8 @@ those in a row broke it, from 0; -1 none), `queries`, `forward`, `backward` int6
 Of each radius, (E, 3): `counted` int64: forward and backward passes seen by hooks during the attack (-1: not seen),
 and the verifier's own forward passes.
 Adversarial pictures of radius e: `adv.e.rows` int64 rows in the shard that were right and are broken by the attack at
-this radius, `adv.e.x` float32 (or the pictures' own float type) in the same order.
+this radius, `adv.e.x` float32 (or the pictures' own float type) in the same order. `adv.beyond.rows`, `adv.beyond.x`:
+those that only a change beyond the largest radius breaks, where the smallest change was sought.
 """
 
 PIXELS = ("x", "adv.")

@@ -41,6 +41,7 @@ def summarise(
         "clean": Rate(int((~wrong(records)).sum()), n).to_plain(),
         "robust": curve[-1]["robust"],
         "curve": curve,
+        **_smallest(records),
         "per_class": _per_class(run, records),
         "confusion": _confusion(len(run["data"]["classes"]), records),
         "passes": _passes(records, n),
@@ -92,6 +93,31 @@ def _curve(run: Run, records: dict[str, Tensor], called: bool) -> list[dict[str,
     return points
 
 
+def _smallest(records: dict[str, Tensor]) -> dict[str, Any]:
+    """How many of the pictures that were right the attack broke, by how large a change, with how many questions.
+
+    At the largest radius; or at any, where the smallest change was sought. A change that was not found is infinite.
+    """
+    import numpy as np
+
+    right = ~wrong(records)
+    if not right.any():
+        return {"sought": "smallest" in records, "success": None, "size": None, "relative_size": None, "queries": None}
+    if "smallest" in records:
+        size, relative = records["smallest"][right], records["smallest_relative"][right]
+    else:
+        size, relative = torch.where(records["success"][-1], records["size"][-1], torch.inf)[right], None
+    queries = records["queries"].sum(0)[right].double().numpy()
+    found = size.isfinite()
+    return {
+        "sought": relative is not None,
+        "success": Rate(int(found.sum()), len(size)).to_plain(),
+        "size": _quartiles(size),
+        "relative_size": None if relative is None or not found.any() else float(relative[found].mean()),
+        "queries": {"median": float(np.median(queries)), "mean": float(queries.mean())},
+    }
+
+
 def _by(run: Run, records: dict[str, Tensor], mine: Tensor, called: bool) -> list[dict[str, Any]]:
     """For each attack that took part: how many pictures it broke, and what those had cost by then, a picture."""
     rows = []
@@ -114,8 +140,10 @@ def _quartiles(sizes: Tensor) -> dict[str, float] | None:
         return None
     import numpy as np  # its quantile has no limit on the number of values
 
-    low, middle, high = np.quantile(sizes.numpy(), [0.25, 0.5, 0.75])
-    return {"median": float(middle), "q25": float(low), "q75": float(high)}
+    with np.errstate(invalid="ignore"):  # between two infinite sizes
+        quartiles = np.nan_to_num(np.quantile(sizes.numpy(), [0.25, 0.5, 0.75]), nan=np.inf, posinf=np.inf)
+    low, middle, high = (float(value) for value in quartiles)
+    return {"median": middle, "q25": low, "q75": high}
 
 
 def _per_class(run: Run, records: dict[str, Tensor]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from holdfast.evaluate.provenance import Run, attack_names
 
 ONCE = ("index", "label", "prediction", "confidence")
+SOUGHT = ("smallest", "smallest_relative", "smallest_prediction")  # where the smallest change was sought
 PER_EPS = (
     "prediction_adv",
     "confidence_adv",
@@ -34,12 +35,13 @@ def records_csv(run: Run, records: Mapping[str, Tensor]) -> Iterator[bytes]:
     `index` is the place in the full split. A picture wrong from the start has success 1, step 0 and size 0. `attack`
     names the one that broke the picture at this radius, if any did.
     """
-    yield _lines([[*ONCE, "eps", *PER_EPS, NAMED]])
+    whole = [*ONCE, *(name for name in SOUGHT if name in records)]
+    yield _lines([[*whole, "eps", *PER_EPS, NAMED]])
     names = [*attack_names(run), ""]  # the last one stands for none, as -1
     eps = run["options"]["threat"]["eps"]
     for start in range(0, len(records["index"]), PICTURES_AT_ONCE):
         some = slice(start, start + PICTURES_AT_ONCE)
-        once = list(zip(*(_numbers(records[name][some]) for name in ONCE)))
+        once = list(zip(*(_numbers(records[name][some]) for name in whole)))
         per_eps = [list(zip(*(_numbers(records[name][i, some]) for name in PER_EPS))) for i in range(len(eps))]
         by = [[names[number] for number in records[NAMED][i, some].tolist()] for i in range(len(eps))]
         yield _lines(

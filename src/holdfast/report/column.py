@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.evaluate.statistics import Rate
 from holdfast.report import compare, failures, figures, marks, words
 from holdfast.report.pictures import heat_map
 from holdfast.report.recount import disagreements
@@ -81,8 +82,28 @@ class Column:
         for left, right in zip(self.points, self.points[1:]):
             if right.rate <= half:
                 eps = left.eps + (right.eps - left.eps) * (left.rate - half) / (left.rate - right.rate)
-                return f"Half of the clean accuracy is gone at about {words.size(eps, right.text)}."
-        return f"More than half of the clean accuracy is left at {self.points[-1].text}."
+                return f"Half of the clean accuracy is gone at about {words.size(eps, self._unit)}."
+        return f"More than half of the clean accuracy is left at {words.size(self.points[-1].eps, self._unit)}."
+
+    @property
+    def _unit(self) -> str:
+        """A radius as the user wrote it, for its unit."""
+        return words.radius(self.run.summary["curve"][-1])
+
+    @property
+    def smallest(self) -> str:
+        """How large a change breaks a picture, in a sentence; empty where the smallest was not sought."""
+        summary = self.run.summary
+        size, success = summary.get("size"), summary.get("success")
+        if not summary.get("sought") or not size or not success:
+            return ""
+        low, middle, high = (words.size(size[name], self._unit) for name in ("q25", "median", "q75"))
+        share = summary.get("relative_size")
+        told = "" if share is None else f" The change is {words.percent(share)} of the picture's own size on average."
+        return (
+            f"The attack looked for the smallest change whatever the radius, and found one for {success['k']} of the "
+            f"{success['n']} pictures that were right: median {middle}, middle half {low} to {high}.{told}"
+        )
 
 
 def columns(runs: Sequence[Run]) -> list[Column]:
@@ -132,10 +153,30 @@ def _recount(wrong: Sequence[str]) -> dict[str, Any]:
     }
 
 
+FINE = 60  # points of a curve whose every radius is known
+SHOWN = 0.95  # share of the sizes that the curve goes on for
+
+
 def _points(run: Run) -> tuple[figures.Point, ...]:
+    """The named radii; where the smallest change was sought, the curve between and beyond them too."""
     clean = run.summary["clean"]
     found = [(0.0, "clean", clean)]
     found += [
         (point["eps"], words.radius(point), point["robust"]) for point in run.summary["curve"] if point["eps"] > 0
     ]
-    return tuple(figures.Point(eps, text, rate["rate"], rate["low"], rate["high"]) for eps, text, rate in found)
+    points = [figures.Point(eps, text, rate["rate"], rate["low"], rate["high"]) for eps, text, rate in found]
+    return tuple(sorted(points + _between(run, {point.eps for point in points}), key=lambda point: point.eps))
+
+
+def _between(run: Run, named: set[float]) -> list[figures.Point]:
+    """The rates at radii that nobody named, from the smallest change of each picture."""
+    if run.records is None or run.records.smallest is None:
+        return []
+    records, sizes = run.records, run.records.smallest
+    finite = sizes[records.right & np.isfinite(sizes)]
+    if not len(finite):
+        return []
+    end = max(float(np.quantile(finite, SHOWN)), *named)
+    radii = [end * step / FINE for step in range(1, FINE + 1)]
+    rates = [(eps, Rate(int((records.right & (sizes > eps)).sum()), len(records))) for eps in radii if eps not in named]
+    return [figures.Point(eps, None, rate.rate, rate.low, rate.high) for eps, rate in rates]

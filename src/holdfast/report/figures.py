@@ -9,10 +9,10 @@ from holdfast.report.marks import colour, mark
 
 @dataclass(frozen=True)
 class Point:
-    """Robust accuracy at one radius: `rate`, `low` and `high` in [0, 1]."""
+    """Robust accuracy at one radius: `rate`, `low` and `high` in [0, 1]. `text` None: it only shapes the line."""
 
     eps: float
-    text: str
+    text: str | None
     rate: float
     low: float
     high: float
@@ -40,13 +40,18 @@ def curve(series: Sequence[Series], *, title: str, x_label: str) -> str:
     """Accuracy against radius with interval bands, one line a run; a run alone has its values written in."""
     points = [point for one in series for point in one.points]
     span = (0.0, max((point.eps for point in points), default=0.0) or 1.0)
-    ticks = sorted({point.eps: point.text for point in points}.items())
+    ticks = sorted({point.eps: point.text for point in points if point.text is not None}.items())
+    if points and span[1] > max((place for place, _ in ticks), default=0.0):
+        ticks.append((span[1], f"{span[1]:.3g}"))
     quarters = [(step / 4, f"{25 * step} %") for step in range(5)]
     parts = [side(quarters), bottom(ticks, span, x_label)]
     parts += [_band(one, span) for one in series]
     parts += [_line(one, span) for one in series]
     parts += [_values(one, span) for one in series if len(series) == 1]
-    said = [f"{one.label}: {', '.join(f'{_percent(p)} at {p.text}' for p in one.points)}" for one in series]
+    said = [
+        f"{one.label}: {', '.join(f'{_percent(p)} at {p.text}' for p in one.points if p.text is not None)}"
+        for one in series
+    ]
     return figure(title, "; ".join(said), parts)
 
 
@@ -81,7 +86,8 @@ def _band(one: Series, span: Span) -> str:
 
 def _line(one: Series, span: Span) -> str:
     places = [(place_x(point.eps, span), place_y(point.rate)) for point in one.points]
-    marks = "".join(mark(one.style, x, y, 5) for x, y in places)
+    named = (place for place, point in zip(places, one.points) if point.text is not None)
+    marks = "".join(mark(one.style, x, y, 5) for x, y in named)
     return f'<g class="{colour(one.style)}"><polyline class="line" points="{_path(places)}"/>{marks}</g>'
 
 
@@ -90,12 +96,12 @@ def _values(one: Series, span: Span) -> str:
 
     The last one stands left below its point, where the falling line is not, unless the axis is there.
     """
-    *others, last = one.points
+    *others, last = [point for point in one.points if point.text is not None]
     end = place_x(last.eps, span) + 4
     y = place_y(last.rate) + (22 if last.rate > 0.15 else -10)
     parts = [text(end, y, _percent(last), "end", "value")] if others else []
     limit, free = end - LETTER * len(_percent(last)), 0.0
-    for point in others or one.points:
+    for point in others or [last]:
         x = place_x(point.eps, span) + 7
         if x >= free and (x + LETTER * len(_percent(point)) <= limit or not others):
             parts.append(text(x, place_y(point.rate) - 10, _percent(point), "start", "value"))

@@ -26,6 +26,7 @@ class Fate:
     after: str
     sure_after: str
     eps: str  # the smallest radius that broke it, else the largest tried
+    beyond: bool  # held at all radii, and broken by a larger change
     size: str
     step: int | None
     adversarial: str | None  # PNG data URI
@@ -123,12 +124,12 @@ def _deltas(source: tuple[Run, Records], pictures: Iterable[int]) -> list[NDArra
 
 
 def _pair(source: tuple[Run, Records], picture: int) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """A picture and its adversarial picture at the smallest radius that broke it, on the scale of the box."""
+    """A picture and its adversarial picture at the smallest radius that broke it, or beyond, in the box's scale."""
     run, records = source
     low, high = run.summary["threat"].get("low", 0.0), run.summary["threat"].get("high", 1.0)
     original = in_box(records.original(picture), low, high)
     eps = int(records.first_eps()[picture])
-    stored = records.adversarial(picture, eps) if eps >= 0 else None
+    stored = records.adversarial(picture, eps)
     return original, None if stored is None else in_box(stored, low, high)
 
 
@@ -147,14 +148,19 @@ def _fate(source: tuple[Run, Records], picture: int, factor: float) -> Fate:
     eps = int(records.first_eps()[picture]) if lost else -1
     text = words.radius(run.summary["curve"][eps])
     after, step = records.cell("prediction_adv", eps, picture), records.cell("step", eps, picture)
+    change = records.cell("size", eps, picture)
+    beyond = right and not lost and adversarial is not None
+    if beyond:
+        after, change = (float(records.columns[name][picture]) for name in ("smallest_prediction", "smallest"))
     return Fate(
         kind="broken" if lost else "held" if right else "wrong",
         before=class_name(run, int(records.columns["prediction"][picture])),
         sure_before=words.percent(float(records.columns["confidence"][picture])),
         after="" if after is None else class_name(run, int(after)),
-        sure_after=words.percent(records.cell("confidence_adv", eps, picture)),
+        sure_after="" if beyond else words.percent(records.cell("confidence_adv", eps, picture)),
         eps=text,
-        size=words.size(records.cell("size", eps, picture), text),
+        beyond=beyond,
+        size=words.size(change, text),
         step=None if step is None or step < 0 else int(step),
         adversarial=None if adversarial is None else png(adversarial),
         change=None if adversarial is None else perturbation(adversarial - original, factor),

@@ -14,6 +14,7 @@ from holdfast.errors import RunError
 from holdfast.evaluate.shards import check_whole
 
 ONCE = ("index", "label", "prediction", "confidence")
+SOUGHT = ("smallest", "smallest_prediction")  # where the smallest change was sought, whatever the radius
 PER_EPS = ("prediction_adv", "confidence_adv", "success", "broken", "success_8bit", "size", "step")
 
 
@@ -21,7 +22,7 @@ PER_EPS = ("prediction_adv", "confidence_adv", "success", "broken", "success_8bi
 class Records:
     """Columns over all n pictures, in the order of the data set; E radii, ascending, on the first axis of tables."""
 
-    columns: dict[str, NDArray[Any]]  # index, label, prediction int64 and confidence float32, each (n,)
+    columns: dict[str, NDArray[Any]]  # each (n,): index, label, prediction int64, confidence float32; perhaps `SOUGHT`
     tables: dict[str, NDArray[Any]]  # those of PER_EPS that were written, each (E, n)
     shard: NDArray[np.int64]  # (n,) place in `files`
     row: NDArray[np.int64]  # (n,) row within that shard
@@ -42,6 +43,11 @@ class Records:
         broken: NDArray[np.bool_] = self.right & self.tables["broken"].astype(bool)
         return broken
 
+    @property
+    def smallest(self) -> NDArray[np.float64] | None:
+        """(n,) the size of the smallest change found, infinite for none, or None when it was not sought."""
+        return self.columns.get("smallest")
+
     def first_eps(self) -> NDArray[np.int64]:
         """(n,) the smallest radius, by place in the curve, that breaks a picture; -1 for pictures not broken."""
         own = self.right & self.tables["success"].astype(bool)
@@ -58,16 +64,17 @@ class Records:
         return picked
 
     def adversarial(self, picture: int, eps: int) -> NDArray[Any] | None:
-        """The stored adversarial picture (C, H, W) at the radius with place `eps`, if there is one."""
+        """The stored adversarial picture (C, H, W) at the radius with place `eps`, -1 for beyond all, if any."""
+        name = "adv.beyond" if eps < 0 else f"adv.{eps}"
 
         def take(file: Any) -> NDArray[Any] | None:
-            if f"adv.{eps}.rows" not in set(file.keys()):
+            if f"{name}.rows" not in set(file.keys()):
                 return None
-            found = np.flatnonzero(_array(file.get_tensor(f"adv.{eps}.rows")) == self.row[picture])
+            found = np.flatnonzero(_array(file.get_tensor(f"{name}.rows")) == self.row[picture])
             if not len(found):
                 return None
             place = int(found[0])
-            return _array(file.get_slice(f"adv.{eps}.x")[place : place + 1][0])
+            return _array(file.get_slice(f"{name}.x")[place : place + 1][0])
 
         picked: NDArray[Any] | None = self._open(picture, take)
         return picked
@@ -95,7 +102,7 @@ def read_records(folder: Path, eps: int) -> Records | None:
     row = np.concatenate([np.arange(count) for count in counts])
     order = np.argsort(whole["index"], kind="stable")
     return Records(
-        columns={name: whole[name][order] for name in ONCE},
+        columns={name: whole[name][order] for name in (*ONCE, *SOUGHT) if name in whole},
         tables={name: whole[name][:, order] for name in PER_EPS if name in whole},
         shard=shard[order],
         row=row[order],
@@ -108,7 +115,7 @@ def _columns(file: Any, eps: int) -> dict[str, NDArray[Any]]:
     lost = [name for name in (*ONCE, "success", "broken", "x") if name not in names]
     if lost:
         raise ValueError(f"it lacks {', '.join(lost)}")
-    found = {name: _array(file.get_tensor(name)) for name in (*ONCE, *PER_EPS) if name in names}
+    found = {name: _array(file.get_tensor(name)) for name in (*ONCE, *SOUGHT, *PER_EPS) if name in names}
     shape = (eps, len(found["index"]))
     wrong = [name for name in PER_EPS if name in found and found[name].shape != shape]
     if wrong:

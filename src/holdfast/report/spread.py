@@ -29,17 +29,35 @@ def rounds(runs: Sequence[Run]) -> list[Bars | None]:
 
 
 def sizes(runs: Sequence[Run]) -> list[Bars | None]:
-    """For each run the size of the change that broke each picture, at the smallest radius that did.
+    """For each run the size of the change that broke each picture, at the smallest radius that did, or at any.
 
-    All runs share one axis from 0 to the largest radius. None as for `rounds`.
+    All runs share one axis from 0 to the largest radius, or to the largest change found. None as for `rounds`.
     """
-    values = [_at_first_eps(run, "size") for run in runs]
+    values = [_smallest(run) if sought(run) else _at_first_eps(run, "size") for run in runs]
     radii = {point["eps"]: words.radius(point) for run in runs for point in run.summary["curve"]}
+    furthest = max(
+        (float(v.max()) for v, run in zip(values, runs) if sought(run) and v is not None and len(v)), default=0
+    )
+    if furthest > max(radii):
+        radii[furthest] = words.size(furthest, next(iter(radii.values())))
     widest = max(radii) or 1.0
     # Sizes sit exactly on a radius, up to one float32 step on either side: bins must not split them there.
     edges = [widest * (place - 0.5) / SIZE_BARS for place in range(SIZE_BARS + 2)]
     ticks = [(0.0, "0"), *sorted(radii.items())]
     return [_bars(value, edges, ticks) for value in values]
+
+
+def sought(run: Run) -> bool:
+    """Whether the smallest change was sought, whatever the radius."""
+    return run.records is not None and run.records.smallest is not None
+
+
+def _smallest(run: Run) -> NDArray[np.float64] | None:
+    """The sizes of the smallest changes that were found of pictures that were right."""
+    records = run.records
+    if records is None or records.smallest is None:
+        return None
+    return records.smallest[records.right & np.isfinite(records.smallest)]
 
 
 def _at_first_eps(run: Run, table: str) -> NDArray[np.float64] | None:
