@@ -8,16 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.attacks import FAB, FABT, run, smallest
-from holdfast.attacks.attack import minimal, norms
+from holdfast.attacks import FAB, FABT, HopSkipJump, run, smallest
+from holdfast.attacks.attack import begins_elsewhere, minimal, norms
+from holdfast.attacks.beginnings import nearest_elsewhere
+from holdfast.losses import Goal
 from holdfast.threats import THREATS, whole_box
 from nets import linear, tiny_case
 
-ROWS = [FAB(steps=30), FABT(steps=30, targets_tried=3)]
+ROWS = [FAB(steps=30), FABT(steps=30, targets_tried=3), HopSkipJump(queries=1000, points=20)]
 
 
 def slack(attack, threat):
     """How much larger than the smallest change on a linear model what an attack finds may be."""
+    if attack.access.name == "LABELS":
+        return 1.1  # they estimate what others are told
     return 1.06 if isinstance(attack, FAB | FABT) else 1.05
 
 
@@ -80,7 +84,8 @@ def test_nearly_the_smallest_on_a_linear_model(attack, threat, box, seed):
     # A single value more is much in L0.
     ratio = (found.size[possible] - float(threat.name == "l0")) / best[possible]
     assert ratio.median() <= slack(attack, threat)
-    assert ratio.max() <= 1.5 * slack(attack, threat)
+    if attack.access.name != "LABELS":  # those settle at the plane they come to, which need not be the nearest
+        assert ratio.max() <= 1.5 * slack(attack, threat)
 
 
 @every_pair
@@ -142,7 +147,10 @@ def test_order_does_not_matter(attack, threat, case):
 def test_two_and_three_classes(attack, classes):
     small = tiny_case(classes=classes)
     for threat in threats_of(attack):
-        assert smallest(attack, small.model, small.x, small.y, threat).success.all()
+        begins = {}
+        if begins_elsewhere(attack):  # the net calls nearly everything one class, so noise finds no other
+            begins = {"beginning": smallest(ROWS[0], small.model, small.x, small.y, threat).x_adv}
+        assert smallest(attack, small.model, small.x, small.y, threat, **begins).success.all()
 
 
 @every_pair
@@ -151,13 +159,20 @@ def test_float32_agrees(attack, threat, case):
     assert found.x_adv.dtype == torch.float32
     assert found.success.all()
     exact = smallest(attack, case.model, case.x, case.y, threat)
-    assert (found.size.median() / exact.size.median() - 1).abs() < 0.05
+    # By labels alone the two soon take different ways.
+    assert (found.size.median() / exact.size.median() - 1).abs() < (0.2 if attack.access.name == "LABELS" else 0.05)
 
 
 @every_pair
 def test_a_picture_does_not_depend_on_its_neighbours(attack, threat, case):
-    alone = smallest(attack, case.model, case.x[7:8], case.y[7:8], threat, seed=3, picture=torch.tensor([7]))
-    among = smallest(attack, case.model, case.x, case.y, threat, seed=3)
+    begins = {}
+    if begins_elsewhere(attack):  # at the nearest of the others, unless told where
+        wrong = tiny_wrong(case)
+        prediction = torch.where(wrong, (case.y - 1) % 4, case.y)
+        begins = {"beginning": nearest_elsewhere(case.x, prediction, Goal(case.y))}
+    among = smallest(attack, case.model, case.x, case.y, threat, seed=3, **begins)
+    begins = {name: points[7:8] for name, points in begins.items()}
+    alone = smallest(attack, case.model, case.x[7:8], case.y[7:8], threat, seed=3, picture=torch.tensor([7]), **begins)
     torch.testing.assert_close(alone.x_adv[0], among.x_adv[7])
 
 

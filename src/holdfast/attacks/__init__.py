@@ -14,6 +14,7 @@ from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
+from holdfast.attacks.hop_skip_jump import HopSkipJump
 from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.in_a_row import run_in_a_row
 from holdfast.attacks.mifgsm import MIFGSM
@@ -44,6 +45,7 @@ __all__ = [
     "Cut",
     "EoT",
     "External",
+    "HopSkipJump",
     "Noise",
     "Reserve",
     "Square",
@@ -65,6 +67,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "fab": FAB,
     "fab-t": FABT,
     "square": Square,
+    "hop-skip-jump": HopSkipJump,
     "noise": Noise,
 }
 

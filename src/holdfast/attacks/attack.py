@@ -79,6 +79,11 @@ def minimal(attack: object) -> bool:
     return bool(getattr(attack, "minimal", False))
 
 
+def begins_elsewhere(attack: object) -> bool:
+    """Whether it begins at another picture that reaches the goal (`Case.beginning`); said by `begins_elsewhere`."""
+    return bool(getattr(attack, "begins_elsewhere", False))
+
+
 def norms(attack: object) -> tuple[str, ...]:
     """The names of the threats it has a form for, said by `norms`; none for all of them."""
     return tuple(getattr(attack, "norms", ()))

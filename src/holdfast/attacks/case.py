@@ -25,6 +25,7 @@ class Case:
     limits: tuple[Tensor, Tensor]  # each like x, the tightest bounds of every input value
     draws: Draws
     target: Tensor | None = None  # (L,) int64
+    beginning: Tensor | None = None  # (L, C, H, W) where a search by labels alone may begin, if it reaches the goal
 
     @property
     def round(self) -> Tensor:

@@ -52,6 +52,15 @@ def check_place(picture: Tensor | None, x: Tensor) -> Tensor:
     return picture
 
 
+def check_beginning(beginning: Tensor | None, x: Tensor) -> None:
+    """Raise unless the pictures to begin at are like those to attack."""
+    if beginning is not None and (beginning.shape != x.shape or beginning.dtype != x.dtype):
+        raise DataError(
+            f"beginning is {beginning.dtype} of shape {tuple(beginning.shape)}; allowed: {x.dtype} {tuple(x.shape)}, "
+            "one picture for each of x. Leave it out for the nearest picture of another class."
+        )
+
+
 def check_answer(logits: Tensor, goal: Goal) -> Tensor:
     """The logits of the unchanged pictures, if they are finite and have a column for every label and target."""
     if not bool(logits.isfinite().all()):

@@ -11,10 +11,11 @@ from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Sco
 from holdfast.access.answer import keep_lanes
 from holdfast.access.borrow import Model, home
 from holdfast.attacks.asking import affordable, ask, look, restricted, unchanged
-from holdfast.attacks.attack import Attack, repeats, wanders
+from holdfast.attacks.attack import Attack, begins_elsewhere, repeats, wanders
+from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.attacks.best import Aim, Best, Merit, best_point_of_lane, keep_better, nothing_yet
 from holdfast.attacks.case import Case
-from holdfast.attacks.check import check_attacks, check_pictures, check_place, check_target
+from holdfast.attacks.check import check_attacks, check_beginning, check_pictures, check_place, check_target
 from holdfast.attacks.external import check_norm
 from holdfast.attacks.group import Group, merged
 from holdfast.attacks.queue import Plan, Queue, plans
@@ -47,6 +48,7 @@ def run(
     confidence: float = 0.0,
     picture: Tensor | None = None,
     aim: Aim = "first_success",
+    beginning: Tensor | None = None,
     budget: Budget | None = None,
     trace: bool = False,
     progress: Progress | None = None,
@@ -58,7 +60,9 @@ def run(
     `seed` of the noise; `batch` the most pictures in a call of the model; `target` (N,) int64 classes to be reached,
     None for any wrong one; `confidence` by how many logit units the class reached must lead; `picture` (N,) int64
     place of each picture in its full set, which keys its noise (default 0, 1, ...); `aim` what is best and when to
-    stop; `budget` per picture; `trace` keeps what every lane saw.
+    stop; `beginning` (N, C, H, W) pictures that reach the goal, such as an earlier attack's, where searches by labels
+    alone begin (default: for each the nearest of the others given that does); `budget` per picture; `trace` keeps what
+    every lane saw.
 
     A picture that is misclassified from the start is returned untouched, unless the highest loss is wanted, as is
     one whose target is its own class.
@@ -77,10 +81,11 @@ def run(
     goal = Goal(y.to(there), check_target(target, x, there), confidence)
     threat = map_lanes(lambda tensor: tensor.to(there), threat)
     place = check_place(picture, x).to(there)
+    check_beginning(beginning, x)
     record = Record(x.to(there), aim)
     meter = Meter(len(x), there)
     with borrow(model) as lent, torch.no_grad():
-        engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget)
+        engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget, beginning)
         engine.work(trace, progress)
     attack_of = torch.tensor([plan.attack for plan in engine.plans], device=there)
     return record.result(threat, meter, engine.logits, attack_of, x.device)
@@ -104,6 +109,7 @@ class Engine:
         place: Tensor,
         seed: int,
         budget: Budget | None,
+        beginning: Tensor | None,
     ) -> None:
         self.attacks, self.oracle, self.record, self.goal = attacks, oracle, record, goal
         self.threat, self.place, self.seed, self.budget = threat, place, seed, budget
@@ -113,6 +119,10 @@ class Engine:
         self.logits = seen.logits
         own = torch.zeros_like(wrong) if goal.target is None else goal.target == goal.y
         record.start(wrong, own if record.aim == "highest_loss" else own | wrong, seen.reached, looks)
+        self.beginning = None
+        if any(map(begins_elsewhere, attacks)):
+            nearest = nearest_elsewhere(record.x, self.logits.argmax(1), goal) if beginning is None else beginning
+            self.beginning = nearest.to(record.x)
         self.plans = plans(attacks, self.logits, goal)
         self.queue = Queue(self.plans, everything[~record.closed])
         self.groups: list[Group] = []  # one an attack
@@ -173,7 +183,8 @@ class Engine:
             restart=torch.full_like(rows, plan.restart),
             target=target,
         )
-        case = Case(x, goal, threat, threat.limits(x), draws, target)
+        begins = self.beginning[rows] if self.beginning is not None and begins_elsewhere(attack) else None
+        case = Case(x, goal, threat, threat.limits(x), draws, target, begins)
         state, query = attack.start(case)
         rank = torch.full_like(rows, plan.rank)
         return Group(attack, rows, rank, case, state, nothing_yet(x, self.record.aim), query)

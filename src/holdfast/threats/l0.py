@@ -80,6 +80,13 @@ class L0:
         way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
         return (way * in_turn(room, weight, weight * room, gap.abs())).view_as(x)
 
+    def between(self, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
+        """The largest changes alone, `share` of their number rounded down."""
+        delta = x_adv - x
+        count = (share.flatten() * self.size(delta)).floor()
+        kept = self.with_eps(count)._largest(delta.flatten(1).abs())
+        return torch.where(kept.view_as(x), x_adv, x)
+
     def dual(self, grad: Tensor) -> Tensor:
         """The largest absolute value times the width of the box."""
         return grad.flatten(1).abs().amax(1) * (self.high - self.low)
