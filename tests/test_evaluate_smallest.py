@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 
 from evaluate_models import digits, honest
 from holdfast import attacks, report
+from holdfast.access import Budget
 from holdfast.attacks import FABT, PGD
+from holdfast.attacks.result import CHECKPOINTS
 from holdfast.evaluate import Rate, evaluate
 from holdfast.files import json_text
 from holdfast.threats import L2, Linf
@@ -129,3 +131,23 @@ def test_beside_another_attack_the_radius_counts():
     )
     assert not row.summary["sought"]
     assert "smallest" not in row.records
+
+
+def test_sizes_against_points_asked(found):
+    """The course of the search falls, ends at what was found, and is what a search cut short would have found."""
+    course, right = found.records["course"], found.records["prediction"] == found.records["label"]
+    assert course.shape == (len(CHECKPOINTS), N)
+    assert (course.diff(dim=0)[course[1:].isfinite()] <= 0).all()
+    torch.testing.assert_close(course[-1][right], found.records["smallest"][right], rtol=1e-5, atol=0)
+    told = found.summary["course"]
+    assert told[-1]["queries"] == max(found.records["queries"].sum(0)[right])
+    assert told[-1]["median"] == pytest.approx(found.size["median"], rel=1e-5)
+    x, y = digits().x(slice(0, N)), digits().labels[:N]
+    for place, points in enumerate(CHECKPOINTS[3:6], 3):  # one target, so that a picture has one lane
+        whole = attacks.smallest(FABT(steps=8, targets_tried=1), honest("cnn"), x, y, L2(eps=0))
+        short = attacks.smallest(
+            FABT(steps=8, targets_tried=1), honest("cnn"), x, y, L2(eps=0), budget=Budget(forward=1 + points)
+        )
+        sizes = torch.where(short.success, short.size, torch.inf)
+        torch.testing.assert_close(whole.course[:, place], sizes, rtol=1e-5, atol=1e-12)
+    assert "Smallest change against points asked" in report.write([found.run]).read_text()

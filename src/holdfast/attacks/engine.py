@@ -220,7 +220,7 @@ class Engine:
         """Ask all lanes under way once, drop those that are done if the host looks, step the others."""
         groups, self.groups = self.affordable(self.groups), []
         answers = ask(self.oracle, groups)
-        groups = [replace(group, best=self.note(group, answer)) for group, answer in zip(groups, answers, strict=True)]
+        groups = [self.noted(group, answer) for group, answer in zip(groups, answers, strict=True)]
         if host_looks and self.record.aim == "first_success":
             for group in groups:
                 self.leave(group.kept(group.best.merit.reached))
@@ -239,7 +239,7 @@ class Engine:
         looks = [group.kept(~self.record.closed[group.picture]) for group in self.looks]
         looks, self.looks = self.affordable([group for group in looks if len(group)], look_only=True), []
         for group, answer in zip(looks, look(self.oracle, looks), strict=True):
-            self.leave(replace(group, best=self.note(group, answer)))
+            self.leave(self.noted(group, answer))
 
     def still_open(self, group: Group, answer: Answer) -> tuple[Group, Answer]:
         """The lanes whose pictures are still open, and their answers."""
@@ -261,6 +261,12 @@ class Engine:
                 self.leave(group.kept(~lanes))
         kept = [group.kept(lanes) for group, lanes in zip(groups, fine, strict=True)]
         return [group for group in kept if len(group)]
+
+    def noted(self, group: Group, answer: Answer) -> Group:
+        """The lanes with the best points they have seen."""
+        best = self.note(group, answer)
+        self.record.follow(group.picture, best, self.oracle.meter.forward[group.picture] - self.record.looks)
+        return replace(group, best=best)
 
     def note(self, group: Group, answer: Answer) -> Best:
         """The best point of each lane so far."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from holdfast.access import Answer, Gradient, Meter
 from holdfast.attacks.best import Aim, Best, is_better, nothing_yet
-from holdfast.attacks.result import AttackResult, Trace
+from holdfast.attacks.result import CHECKPOINTS, AttackResult, Trace
 from holdfast.lanes import map_lanes, take
 from holdfast.threats import Threat
 
@@ -24,6 +24,9 @@ class Record:
         self.wrong = self.reached = torch.zeros_like(self.closed)
         self.looks = 1
         self.traced: Trace | None = None
+        self.checkpoints = torch.tensor(CHECKPOINTS, device=x.device)
+        nowhere = torch.full((len(x), len(CHECKPOINTS)), torch.inf, dtype=torch.float64, device=x.device)
+        self.course = nowhere if aim == "smallest" else None
 
     def start(self, wrong: Tensor, settled: Tensor, reached: Tensor, looks: int) -> None:
         """Close pictures that are not attacked: (N,) masks of those predicted wrongly, and of all that are settled.
@@ -50,6 +53,14 @@ class Record:
         self.traced.reached[at] = reached
         if isinstance(answer, Gradient) and answer.lane is None:
             self.traced.gradient[at] = answer.gradient.flatten(1).norm(dim=1).float()
+
+    def follow(self, picture: Tensor, best: Best, asked: Tensor) -> None:
+        """Note the smallest successes of some lanes, (L,), when their pictures were `asked` about so many points."""
+        if self.course is None or best.merit.size is None:
+            return
+        size = torch.where(best.merit.reached, best.merit.size, torch.inf).to(self.course)
+        now = torch.where(self.checkpoints >= asked[:, None], size[:, None], torch.inf)
+        self.course.scatter_reduce_(0, picture[:, None].expand_as(now), now, "amin")
 
     def leave(self, picture: Tensor, rank: Tensor, best: Best) -> None:
         """Lanes are done: keep what they found where it is better than what the picture has."""
@@ -91,6 +102,7 @@ class Record:
             attack=torch.where(success & (self.lane >= 0), attack[self.lane.clamp_min(0)], -1),
             prediction=logits.argmax(1),
             trace=self.traced,
+            course=None if self.course is None else self.course.masked_fill_(self.wrong[:, None], 0.0),
         )
         return to(parts, device)
 

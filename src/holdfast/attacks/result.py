@@ -1,8 +1,12 @@
 """What an attack found."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from torch import Tensor
+
+CHECKPOINTS = tuple(base * 10**power for power in range(6) for base in (1, 2, 5))
+"""Numbers of points asked after which the size of the smallest success so far is kept."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class AttackResult:
     attack: Tensor  # (N,) int64: the attack that found x_adv, by its place in the list; -1 if none did
     prediction: Tensor  # (N,) int64: of the unchanged picture
     trace: Trace | None = None
+    course: Tensor | None = (
+        None  # (N, P) float64: smallest success after `CHECKPOINTS` points, if the smallest is sought
+    )
 
     @property
     def start_wrong(self) -> Tensor:
@@ -45,9 +52,9 @@ class AttackResult:
 
 def overwrite(found: AttackResult, rows: Tensor, again: AttackResult) -> AttackResult:
     """`found` with the pictures `rows` (R,) int64 taken from `again`, a second attack on them; passes add up."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for name in (field.name for field in fields(found) if field.name != "trace"):
         old, new = getattr(found, name), getattr(again, name)
         added = old[rows] + new if name in ("queries", "forward", "backward") else new
-        changed[name] = old.index_copy(0, rows, added)
+        changed[name] = None if old is None else old.index_copy(0, rows, added)
     return replace(found, **changed)

@@ -86,6 +86,8 @@ class Job:
             stored[f"adv.{number}.x"] = found.x_adv[kept.to(there)].cpu()
         if search is not None:
             whole |= smallest_of(search[1], x, start_wrong, self.threats[-1])
+            if search[0].course is not None:
+                whole["course"] = search[0].course.cpu().T.clone()
             kept = (search[1].success.cpu() & ~broken).nonzero().flatten()
             stored |= {"adv.beyond.rows": kept, "adv.beyond.x": search[0].x_adv[kept.to(there)].cpu()}
         return {

@@ -19,7 +19,8 @@ Shard = Mapping[str, Tensor]
 Of each picture, (n,): `index` int64 place in the full split, `label`, `prediction` int64, `confidence` float32.
 Where the smallest change was sought, (n,): `smallest` float64, the verified size of the picture's change at any radius,
 infinite where none was found, 0 if wrong before; `smallest_relative` float64, its share of the picture's own size;
-`smallest_prediction` int64, what the changed picture is taken for.
+`smallest_prediction` int64, what the changed picture is taken for; and, of an attack of our own, (P, n) `course`
+float64, the smallest size that it had found after 1, 2, 5, 10, ... points asked (`attacks.result.CHECKPOINTS`).
 The pictures themselves, (n, C, H, W): `x`, uint8 or float32 as stored in the data set.
 Of each picture and radius, (E, n): `prediction_adv` int64, `confidence_adv` float32, `success` (verified, the attack
 at this radius alone), `broken` (here or at a smaller radius), `success_8bit`, `claimed` (by the engine),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.attacks.result import CHECKPOINTS
 from holdfast.evaluate.findings import Finding
 from holdfast.evaluate.provenance import Run, attack_names, listed_attacks
 from holdfast.evaluate.statistics import Rate
@@ -102,7 +103,14 @@ def _smallest(records: dict[str, Tensor]) -> dict[str, Any]:
 
     right = ~wrong(records)
     if not right.any():
-        return {"sought": "smallest" in records, "success": None, "size": None, "relative_size": None, "queries": None}
+        return {
+            "sought": "smallest" in records,
+            "success": None,
+            "size": None,
+            "relative_size": None,
+            "queries": None,
+            "course": [],
+        }
     if "smallest" in records:
         size, relative = records["smallest"][right], records["smallest_relative"][right]
     else:
@@ -115,7 +123,19 @@ def _smallest(records: dict[str, Tensor]) -> dict[str, Any]:
         "size": _quartiles(size),
         "relative_size": None if relative is None or not found.any() else float(relative[found].mean()),
         "queries": {"median": float(np.median(queries)), "mean": float(queries.mean())},
+        "course": _course(records, right, int(queries.max())),
     }
+
+
+def _course(records: dict[str, Tensor], right: Tensor, most: int) -> list[dict[str, Any]]:
+    """The quartiles of the smallest sizes after so many points asked, as long as any picture was asked about."""
+    if "course" not in records:
+        return []
+    last = next((place for place, points in enumerate(CHECKPOINTS) if points >= most), len(CHECKPOINTS) - 1)
+    return [
+        {"queries": min(points, most), **(_quartiles(sizes[right]) or {})}
+        for points, sizes in zip(CHECKPOINTS[: last + 1], records["course"])
+    ]
 
 
 def _by(run: Run, records: dict[str, Tensor], mine: Tensor, called: bool) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Put the page together: plain figures and texts for the templates, which escape everything and compute little."""
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.report import compare, failures, figures, origins, spread, words
 from holdfast.report.column import VERDICTS, Column, columns
+from holdfast.report.course import Search, course
 from holdfast.report.gallery import Gallery, aligned, gallery
 from holdfast.report.run import Run
 
@@ -74,6 +76,7 @@ def context(runs: Sequence[Run]) -> dict[str, Any]:
         "galleries": _galleries(every),
         "rounds": _histograms(every, spread.rounds(runs), "Pictures by the round that broke them", "round"),
         "sizes": _histograms(every, spread.sizes(runs), "Pictures by the change that broke them", "size of the change"),
+        "courses": _courses(every),
         "cost": origins.cost(runs),
         "checks": _checks(every),
         "verdicts": VERDICTS,
@@ -114,6 +117,21 @@ def _curves(every: Sequence[Column]) -> list[tuple[list[Column], str]]:
         label = f"largest change allowed ({norm})"
         drawn.append((group, figures.curve(series, title="Robust accuracy against radius", x_label=label)))
     return drawn
+
+
+def _courses(every: Sequence[Column]) -> list[tuple[list[Column], str]]:
+    """(runs, SVG): the size of the smallest change against the points asked, one figure for each norm."""
+    norms: dict[str, list[Column]] = {}
+    for column in every:
+        if any(math.isfinite(point["median"]) for point in column.run.summary.get("course") or []):
+            norms.setdefault(words.norm(column.run.summary["threat"]), []).append(column)
+    return [(group, course([_search(one) for one in group], norm)) for norm, group in norms.items()]
+
+
+def _search(column: Column) -> Search:
+    points = [point for point in column.run.summary["course"] if math.isfinite(point["median"])]
+    rows = ((point["queries"], point["median"], point["q25"], point["q75"]) for point in points)
+    return Search(column.name, column.place, tuple(rows))
 
 
 def _class_tables(every: Sequence[Column]) -> list[tuple[list[Column], list[tuple[failures.ClassRow, ...]]]]:
