@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 ARGS ?=
 AGAINST ?=
+MINIMAL ?=
 # Tests use one thread each, so two processes share them; a module stays in one, with what it has prepared.
 WORKERS ?= --numprocesses=2 --dist=loadscope
 
@@ -14,15 +15,16 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PIP_INSTALL = $(RUN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check docs bridges bench screenshot clean
+.PHONY: help venv demo test check docs bridges peers bench screenshot clean
 
 help:
 	@echo "make demo        train two classifiers, attack both, write runs/demo/report.html"
 	@echo "make test        the tests; real data from HOLDFAST_DATA; minutes-long ones with ARGS='-m slow'"
 	@echo "make check       format, lint, types, import contract"
 	@echo "make docs        the documentation, into site/"
-	@echo "make bench       speed beside a bare loop and beside the reference AutoAttack, as ratios; two hours or so"
-	@echo "make bridges     the libraries whose attacks run here too, for their tests and for bench"
+	@echo "make bench       speed beside a bare loop and the reference AutoAttack, smallest changes beside peers'; hours"
+	@echo "make bridges     the libraries whose attacks run here too, for their tests"
+	@echo "make peers       those and more, whose attacks bench sets ours beside"
 	@echo "make venv        only the environment, with the tools for test and check"
 	@echo "make screenshot  docs/report.png from the demo's report (needs Chromium)"
 	@echo "make clean       remove .venv, caches and built pages; runs stay"
@@ -47,9 +49,12 @@ docs: $(VENV)/.docs
 
 bridges: $(VENV)/.bridges
 
-bench: $(VENV)/.bridges
+peers: $(VENV)/.peers
+
+bench: $(VENV)/.peers
 	$(RUN)/python -m bench.run $(ARGS)
 	$(RUN)/python -m bench.against $(AGAINST)
+	$(RUN)/python -m bench.minimal $(MINIMAL)
 
 screenshot: $(VENV)/.test-check
 	test -f runs/demo/report.html || $(RUN)/holdfast demo
@@ -84,6 +89,12 @@ $(VENV)/.test-check: $(VENV)/.base
 $(VENV)/.bridges: $(VENV)/.base
 	$(PIP_INSTALL) -e '.[bridges]'
 	$(PIP_INSTALL) --no-deps torchattacks
+	@touch $@
+
+# The others ask for torchvision too, for visdom or for parts of TensorFlow; their attacks on classifiers use none.
+$(VENV)/.peers: $(VENV)/.base
+	$(PIP_INSTALL) -e '.[peers]'
+	$(PIP_INSTALL) --no-deps adv-lib cleverhans secml-torch torchattacks
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.base

@@ -214,7 +214,7 @@ def checkout(tmp_path):
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
     (tmp_path / ".venv/.made-in").write_text(f"{tmp_path.resolve()}\n")
-    for age, name in enumerate((".made-in", ".base", ".test-check", ".docs", ".bridges")):
+    for age, name in enumerate((".made-in", ".base", ".test-check", ".docs", ".bridges", ".peers")):
         (tmp_path / ".venv" / name).touch()
         os.utime(tmp_path / ".venv" / name, (2e9 - 10 + age, 2e9 - 10 + age))
     return tmp_path
@@ -228,7 +228,7 @@ def plan(folder: Path, target: str) -> str:
 
 
 @pytest.mark.make
-@pytest.mark.parametrize("target", ["venv", "demo", "test", "check", "docs", "bridges", "bench"])
+@pytest.mark.parametrize("target", ["venv", "demo", "test", "check", "docs", "bridges", "peers", "bench"])
 def test_make_starts_at_once_in_a_fresh_environment(checkout, target):
     assert "pip install" not in plan(checkout, target)
 

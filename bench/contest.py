@@ -1,0 +1,140 @@
+"""One attack on one network under watch: what it found and what that cost."""
+
+import contextlib
+import io
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.peers import Peer
+from bench.steps import steps
+from bench.tracking import Exhausted, Tracked
+from holdfast.attacks import ATTACKS, Attack, smallest
+from holdfast.attacks.attack import minimal, norms
+from holdfast.threats import THREATS
+
+OURS = "holdfast"
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An attack with its settings, ready to run."""
+
+    library: str
+    name: str
+    kind: str
+    options: Mapping[str, Any]  # what it is given beyond its defaults, or for ours all of them
+    call: Callable[[Tracked], Tensor]  # what it returns
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was seen of an attack, one row a picture."""
+
+    entry: Entry
+    smallest: dict[str, Tensor]  # (N,) float64 in every norm, asked about or returned; infinite if nothing was found
+    forward: Tensor  # (N,) int64
+    backward: Tensor  # (N,) int64
+    cpu_seconds: float  # without the watching, up to where no picture could pay any more
+    stopped: bool  # by the cap, so that it returned nothing
+    returned: Tensor | None  # (N,) float64: size of what it returned, in the norm it was run for; infinite if harmless
+    error: str | None = None
+    out_of_place: int = 0
+
+
+def our_attacks(norm: str, cap: int | None) -> list[Entry]:
+    """Every attack that is registered as minimal and has a form for the norm, with as many steps as peers get."""
+    made = {name: with_steps(kind(), steps(name, cap)) for name, kind in ATTACKS.items()}
+    return [
+        Entry(OURS, f"{OURS}:{name}", name, shown(attack), partial(call_ours, attack, norm))
+        for name, attack in made.items()
+        if minimal(attack) and (not norms(attack) or norm in norms(attack))
+    ]
+
+
+def with_steps(attack: Attack, count: int | None) -> Attack:
+    """The attack with that many steps, if it has such an option and there is a number to set."""
+    if count is None or not is_dataclass(attack) or "steps" not in {field.name for field in fields(attack)}:
+        return attack
+    return replace(attack, steps=count)
+
+
+def shown(attack: Attack) -> dict[str, Any]:
+    """Its options, for the result."""
+    return {field.name: str(getattr(attack, field.name)) for field in fields(attack)}  # type: ignore[arg-type]
+
+
+def call_ours(attack: Attack, norm: str, model: Tracked) -> Tensor:
+    """`smallest`, whose own count of passes must be that of the watch."""
+    found = smallest(attack, model, model.x, model.y, THREATS[norm](eps=0), batch=BATCH)
+    if model.cap is None or bool((model.passes < model.cap).all()):
+        counted = (int(found.forward.sum()), int(found.backward.sum()))
+        watched = (int(model.forward_passes.sum()), int(model.backward_passes.sum()))
+        assert counted == watched, f"{attack}: the engine counted {counted} passes, the watch {watched}"
+    return found.x_adv
+
+
+def peers_attacks(peers: tuple[Peer, ...], norm: str, cap: int | None) -> list[Entry]:
+    """Every peer's attack for the norm."""
+    entries = []
+    for peer in peers:
+        if norm in peer.norms:
+            options = peer.options(norm, steps(peer.kind, cap))
+            entries.append(Entry(peer.library, peer.name, peer.kind, options, partial(call_peer, peer, norm, options)))
+    return entries
+
+
+def call_peer(peer: Peer, norm: str, options: Mapping[str, Any], model: Tracked) -> Tensor:
+    """The peer's, on copies: some work in place."""
+    return peer.call(model, model.x.clone(), model.y.clone(), norm, options)
+
+
+def attempt(entry: Entry, net: nn.Module, x: Tensor, y: Tensor, norm: str, cap: int | None) -> Outcome:
+    """Run an attack; a peer's error is noted, one of ours is raised."""
+    model, returned, error, stopped = Tracked(net, x, y, cap).eval(), None, None, False
+    torch.manual_seed(0)
+    begun = time.process_time()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            if entry.library != OURS:
+                warnings.simplefilter("ignore")
+            returned = entry.call(model)
+    except Exhausted:
+        stopped = True
+    except Exception as caught:
+        if entry.library == OURS:
+            raise
+        error = f"{type(caught).__name__}: {caught}"
+    spent = time.process_time() - begun - model.bookkeeping
+    given = None if returned is None else returned_sizes(net, x, y, returned)
+    return Outcome(
+        entry,
+        {name: seen if given is None else seen.minimum(given[name]) for name, seen in model.smallest.items()},
+        model.forward_passes,
+        model.backward_passes,
+        spent,
+        stopped,
+        None if given is None else given[norm],
+        error,
+        model.out_of_place,
+    )
+
+
+@torch.no_grad()
+def returned_sizes(net: nn.Module, x: Tensor, y: Tensor, returned: Tensor) -> dict[str, Tensor]:
+    """(N,) float64 in each norm: the size of what an attack gave back, put into the box; infinite if that harms none.
+
+    It counts as if it had been asked about, at no cost: some attacks end with a step that they do not look at.
+    """
+    points = returned.detach().to(x).clamp(0.0, 1.0)
+    harm = (net(points).argmax(1) != y) & points.flatten(1).isfinite().all(1)
+    delta = points.double() - x.double()
+    sizes = {name: kind(eps=0).size(delta).double() for name, kind in THREATS.items()}
+    return {name: torch.where(harm, size, torch.inf) for name, size in sizes.items()}

@@ -1,0 +1,17 @@
+"""Other libraries' attacks that look for the smallest change: one library a file, imported when used."""
+
+from bench.peers import adv_lib, art, cleverhans, foolbox, pyautoattack, secmlt, torchattacks
+from bench.peers.loading import load
+from bench.peers.peer import Peer
+
+__all__ = ["PEERS", "Peer", "load"]
+
+PEERS: tuple[Peer, ...] = (
+    *adv_lib.PEERS,
+    *foolbox.PEERS,
+    *secmlt.PEERS,
+    *torchattacks.PEERS,
+    *art.PEERS,
+    *cleverhans.PEERS,
+    *pyautoattack.PEERS,
+)
