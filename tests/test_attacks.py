@@ -20,11 +20,13 @@ from holdfast.attacks import (
     MIFGSM,
     PGD,
     Cut,
+    DeepFool,
     EoT,
     HopSkipJump,
     Noise,
     Reserve,
     Square,
+    SuperDeepFool,
     build,
     run,
 )
@@ -49,6 +51,9 @@ ROWS = [
     APGD(steps=8, restarts=2, loss="dlr"),
     APGD(steps=12, loss="margin", larger_radii=True),
     APGDT(steps=6, targets_tried=2),
+    DeepFool(steps=5),
+    DeepFool(steps=5, candidates=None),
+    SuperDeepFool(steps=2, deepfool_steps=3, candidates=2),
     FAB(steps=6, restarts=2),
     FABT(steps=6, targets_tried=2),
     Square(queries=12),
@@ -99,7 +104,9 @@ def gradients_of(attack):
     if attack.access < Access.GRADIENT:
         return 0
     attack = within(attack)
-    classes = 4 if isinstance(attack, FAB) else 1  # a row of the Jacobian each
+    if isinstance(attack, SuperDeepFool):
+        return attack.steps * (2 * attack.deepfool_steps + attack.projections)  # two candidates, two rows a step
+    classes = 3 if isinstance(attack, FAB | DeepFool) else 1  # a row of the Jacobian each
     return classes * getattr(attack, "steps", 1) + 2 * getattr(attack, "larger_radii", False)
 
 
@@ -282,6 +289,10 @@ def test_most_passes_a_picture_can_cost(attack, case):
     if cut:  # at so small a radius no lane is on its way
         assert forward < 1 + lanes_of(attack) * attack.rounds
         assert backward < lanes_of(attack) * gradients_of(attack)
+        return
+    if isinstance(attack, DeepFool | SuperDeepFool):  # they end at a success, though it lies outside the radius
+        assert 1 < forward <= 1 + attack.rounds
+        assert 0 < backward <= gradients_of(attack)
         return
     assert forward == 1 + lanes_of(attack) * attack.rounds
     assert backward == lanes_of(attack) * gradients_of(attack)

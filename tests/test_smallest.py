@@ -8,14 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.attacks import FAB, FABT, HopSkipJump, run, smallest
+from holdfast.attacks import FAB, FABT, DeepFool, HopSkipJump, SuperDeepFool, run, smallest
 from holdfast.attacks.attack import begins_elsewhere, minimal, norms
 from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.losses import Goal
 from holdfast.threats import THREATS, whole_box
 from nets import linear, tiny_case
 
-ROWS = [FAB(steps=30), FABT(steps=30, targets_tried=3), HopSkipJump(queries=1000, points=20)]
+ROWS = [
+    FAB(steps=30),
+    FABT(steps=30, targets_tried=3),
+    DeepFool(),
+    SuperDeepFool(),
+    HopSkipJump(queries=1000, points=20),
+]
 
 
 def slack(attack, threat):

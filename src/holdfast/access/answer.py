@@ -47,7 +47,7 @@ class Gradient(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class Jacobian(Scores):
-    """The gradients of the logits that were asked for."""
+    """The gradients of the logits, or of the differences of logits, that were asked for."""
 
     jacobian: Tensor  # (P, M, C, H, W)
 

@@ -24,11 +24,12 @@ class Part:
     goal: Any = None  # a tree with one row a point, handed to the objectives
     objectives: tuple[Objective, ...] = ()
     classes: Tensor | None = None  # (P, M) int64
+    against: Tensor | None = None  # (P,) int64
 
     def taken(self, points: Tensor) -> "Part":
         """Some of the points, by index; the objectives are not lanes and stay whole."""
-        rows = take((self.points, self.picture, self.goal, self.classes), points)
-        return Part(*rows[:3], self.objectives, rows[3])
+        rows = take((self.points, self.picture, self.goal, self.classes, self.against), points)
+        return Part(*rows[:3], self.objectives, *rows[3:])
 
 
 class Oracle:
@@ -65,7 +66,10 @@ class Oracle:
         return found
 
     def jacobian(self, part: Part) -> tuple[Tensor, Tensor]:
-        """Logits (P, K) and gradients (P, M, C, H, W) of the logits in `part.classes`: M backward passes a point."""
+        """Logits (P, K) and gradients (P, M, C, H, W) of the logits in `part.classes`: M backward passes a point.
+
+        With `part.against`, of what each of them is above the logit of that class.
+        """
         return join([self._jacobian(piece) for piece in self._pieces(part)])
 
     def _pieces(self, part: Part) -> Iterator[Part]:
@@ -115,7 +119,10 @@ class Oracle:
         with torch.enable_grad():
             points = part.points.detach().requires_grad_()
             logits = self._ask(points)
-            totals = [logits.gather(1, part.classes[:, m : m + 1]).sum() for m in range(wanted)]
+            wholes = logits.gather(1, part.classes)
+            if part.against is not None:
+                wholes = wholes - logits.gather(1, part.against[:, None])
+            totals = [whole.sum() for whole in wholes.unbind(1)]
         self.meter.count(part.picture, sum(total.requires_grad for total in totals))
         rows = [gradient(total, points, retain=m + 1 < wanted) for m, total in enumerate(totals)]
         return logits.detach(), torch.stack(rows, 1)

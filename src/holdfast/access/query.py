@@ -23,7 +23,8 @@ class Query:
     `gradient_of`: the objectives to differentiate, one gradient each; empty asks for no gradient.
     `towards`: the goal the objectives are taken for, one row a point; None takes the lane's own. It steers the
     gradient only: whether a point counts is always judged by the lane's own goal.
-    `classes`: (P, M) int64, asks for the gradients of these logits.
+    `classes`: (P, M) int64, asks for the gradients of these logits; with `against` (P,) int64, of what each is above
+    that class's.
     `over`: (lanes,) bool, lanes for which this is the last question. `done`: (lanes,) bool, lanes that ask nothing any
     more, whose points are not asked about.
     """
@@ -32,6 +33,7 @@ class Query:
     gradient_of: tuple[Objective, ...] | Objective = ()
     towards: Any = None
     classes: Tensor | None = None
+    against: Tensor | None = None
     lane: Tensor | None = None
     over: Tensor | None = None
     done: Tensor | None = None

@@ -8,6 +8,7 @@ from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.case import Case
 from holdfast.attacks.cut import Cut
+from holdfast.attacks.deepfool import DeepFool
 from holdfast.attacks.engine import run
 from holdfast.attacks.eot import EoT
 from holdfast.attacks.external import External
@@ -25,6 +26,7 @@ from holdfast.attacks.result import AttackResult, Trace
 from holdfast.attacks.run_external import run_external
 from holdfast.attacks.smallest import smallest
 from holdfast.attacks.square import Square
+from holdfast.attacks.super_deepfool import SuperDeepFool
 from holdfast.errors import unknown
 from holdfast.options import parse
 
@@ -43,12 +45,14 @@ __all__ = [
     "AttackResult",
     "Case",
     "Cut",
+    "DeepFool",
     "EoT",
     "External",
     "HopSkipJump",
     "Noise",
     "Reserve",
     "Square",
+    "SuperDeepFool",
     "Trace",
     "build",
     "run",
@@ -64,6 +68,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "pgd": PGD,
     "apgd": APGD,
     "apgd-t": APGDT,
+    "deepfool": DeepFool,
+    "superdeepfool": SuperDeepFool,
     "fab": FAB,
     "fab-t": FABT,
     "square": Square,

@@ -1,5 +1,6 @@
 """What an attack is: a frozen record of options that asks questions and never touches the model."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor
@@ -8,6 +9,10 @@ from holdfast.access import Access, Query
 from holdfast.attacks.case import Case
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
+
+Asked = Query | Sequence[tuple[Tensor, Query]]
+"""A question of all lanes; or, where they want different things, one for each mask (L,) bool, every lane in just one.
+Each query is made out for all lanes and asked for those in its mask."""
 
 
 @runtime_checkable
@@ -38,7 +43,7 @@ class Attack(Protocol):
         """The first state and question of new lanes."""
         ...
 
-    def step(self, case: Case, state: Any, answer: Any) -> tuple[Any, Query]:
+    def step(self, case: Case, state: Any, answer: Any) -> tuple[Any, Asked]:
         """The next state and question, given the answer to the last one."""
         ...
 

@@ -26,6 +26,7 @@ class Case:
     draws: Draws
     target: Tensor | None = None  # (L,) int64
     beginning: Tensor | None = None  # (L, C, H, W) where a search by labels alone may begin, if it reaches the goal
+    logits: Tensor | None = None  # (L, K) what the model says of `x`, to attacks that may see scores
 
     @property
     def round(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Giving up lanes that, rising as they have, would not get there."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class Cut(Wrapper):
         best = torch.maximum(at.best, answer.loss.nan_to_num(nan=-torch.inf))
         answered = case.round  # (L,) how many answers each lane has had, this one included
         then = torch.where(answered == 1, best, at.then)
-        state, query = self.attack.step(case, at.state, answer)
+        state, query = cast(tuple[Any, Query], self.attack.step(case, at.state, answer))  # no loss to cut, no parts
         before = self._before(answered)
         judged = before >= 0
         if case.goal.confidence or not any_lane(judged):

@@ -184,7 +184,8 @@ class Engine:
             target=target,
         )
         begins = self.beginning[rows] if self.beginning is not None and begins_elsewhere(attack) else None
-        case = Case(x, goal, threat, threat.limits(x), draws, target, begins)
+        seen = self.logits[rows] if attack.access >= Access.SCORES else None
+        case = Case(x, goal, threat, threat.limits(x), draws, target, begins, seen)
         state, query = attack.start(case)
         rank = torch.full_like(rows, plan.rank)
         return Group(attack, rows, rank, case, state, nothing_yet(x, self.record.aim), query)
@@ -228,11 +229,11 @@ class Engine:
             if host_looks:
                 group, answer = self.still_open(group, answer)
             if len(group):
-                group = group.stepped(restricted(answer, group.attack.access))
-                if host_looks or group.adaptive:
-                    self.enter(group)
-                else:
-                    self.groups.append(group)
+                for part in group.stepped(restricted(answer, group.attack.access)):
+                    if host_looks or part.adaptive:
+                        self.enter(part)
+                    else:
+                        self.groups.append(part)
 
     def flush(self) -> None:
         """Look at the last points of lanes that are otherwise done."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.access import Query
-from holdfast.attacks.attack import Attack
+from holdfast.attacks.attack import Asked, Attack
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.attacks.reserve import Reserve
@@ -48,7 +48,7 @@ class EoT(Wrapper):
         """As the attack does."""
         return self.attack.start(case)
 
-    def step(self, case: Case, state: Any, answer: Any) -> tuple[Any, Query]:
+    def step(self, case: Case, state: Any, answer: Any) -> tuple[Any, Asked]:
         """As the attack does, on the averaged answer."""
         return self.attack.step(case, state, answer)
 

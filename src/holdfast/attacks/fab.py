@@ -6,10 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.access import Access, Jacobian, Query, Scores
+from holdfast.access import Access, Gradient, Jacobian, Query, Scores
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.lanes import choose, column
+from holdfast.losses.objectives import margin
 
 OVERSHOOT = 1.05  # how far past the plane a step goes
 MOST_PULL = 0.1  # the largest weight of the picture's own step
@@ -26,8 +27,8 @@ class FAB:
     at most a tenth, by the share of the two lengths. After a success outside the best so far the point goes back a
     tenth of the way, and on. It knows no radius, so that its points may lie outside, where they do not count.
     Restarts after the first begin at a random point half the radius away.
-    Cost: for each step two forward and K backward passes, K being the number of classes, and a forward pass more a
-    lane: a point is looked at first, since most succeed and are drawn back before a gradient is wanted.
+    Cost: for each step two forward and K - 1 backward passes, K being the number of classes, or one backward pass with
+    a target: a point is looked at first, since most succeed and are drawn back before a gradient is wanted.
     Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1 with its constants.
     """
 
@@ -42,23 +43,26 @@ class FAB:
 
     @property
     def rounds(self) -> int:
-        """A look for the number of classes, then a question a step and a look at where it leads."""
-        return 2 * self.steps + 1
+        """A question a step and a look at where it leads."""
+        return 2 * self.steps
 
     def start(self, case: Case) -> tuple[Tensor, Query]:
-        """Begin at the picture, or half way to the edge; the first answer tells how many classes there are."""
-        return torch.zeros_like(case.round), Query(begin(case, self.restarts))
+        """Begin at the picture, or half way to the edge."""
+        return torch.zeros_like(case.round), self.question(case, begin(case, self.restarts))
 
     def step(self, case: Case, taken: Tensor, answer: Scores) -> tuple[Tensor, Query]:
         """One step onto the nearest boundary; or, after a look at where it led, back a little from a success.
 
         `taken` (L,) int64: steps so far.
         """
-        if isinstance(answer, Jacobian):
-            x_adv = moved(case, answer.points, *nearest(case, answer))
+        if isinstance(answer, Jacobian | Gradient):
+            x_adv = moved(case, answer.points, *nearest(case, answer, others(case)))
             return taken + 1, Query(x_adv, over=taken + 1 >= self.steps)
-        classes = torch.arange(answer.logits.shape[1], device=case.round.device).expand(len(case.round), -1)
-        return taken, Query(drawn_back(case, taken, answer), classes=classes)
+        return taken, self.question(case, drawn_back(case, taken, answer))
+
+    def question(self, case: Case, x_adv: Tensor) -> Query:
+        """How far every other class leads."""
+        return leads(case, x_adv, others(case))
 
 
 def begin(case: Case, restarts: int) -> Tensor:
@@ -89,20 +93,30 @@ def drawn_back(case: Case, taken: Tensor, answer: Scores) -> Tensor:
     return choose(answer.reached & (taken > 0), back, answer.points)
 
 
-def nearest(case: Case, answer: Jacobian) -> tuple[Tensor, Tensor]:
-    """The lead (L,) and its gradient, of the class whose linearised boundary is nearest; of the target, if any.
+def others(case: Case) -> Tensor:
+    """(L, K - 1) int64: every class but the label."""
+    assert case.logits is not None  # shown to all that may see scores
+    classes = case.logits.shape[1]
+    return (case.goal.y[:, None] + torch.arange(1, classes, device=case.round.device)) % classes
 
-    A target has to overtake the class that leads.
+
+def leads(case: Case, x_adv: Tensor, classes: Tensor) -> Query:
+    """How far each of the `classes` (L, M) leads the label, with gradients; with a target, how far that leads all."""
+    if case.goal.target is not None:
+        return Query(x_adv, gradient_of=margin)
+    return Query(x_adv, classes=classes, against=case.goal.y)
+
+
+def nearest(case: Case, answer: Jacobian | Gradient, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """The answer to `leads` for one class: its lead (L,) and its gradient, where the linearised boundary is nearest.
+
+    Leads count from the confidence that is wanted.
     """
-    goal, logits, rows = case.goal, answer.logits, answer.jacobian
-    lane = torch.arange(len(logits), device=logits.device)
-    own = goal.y if goal.target is None else goal.target
-    others = logits.scatter(1, own[:, None], -torch.inf)
-    if goal.target is not None:
-        rival = others.argmax(1)
-        return logits[lane, own] - logits[lane, rival], rows[lane, own] - rows[lane, rival]
-    lead = others - logits[lane, own][:, None]
-    normal = rows - rows[lane, own][:, None]
-    steep = torch.stack([case.threat.dual(part) for part in normal.unbind(1)], 1)
-    best = (lead.abs() / steep.clamp_min(TINY)).argmin(1)
-    return lead[lane, best], normal[lane, best]
+    confidence = case.goal.confidence
+    if isinstance(answer, Gradient):
+        return answer.loss - confidence, answer.gradient
+    lane = torch.arange(len(classes), device=classes.device)
+    lead = answer.logits.gather(1, classes) - answer.logits.gather(1, case.goal.y[:, None]) - confidence
+    steep = case.threat.dual(answer.jacobian.flatten(0, 1)).view_as(lead)
+    best = (lead.abs() / steep.clamp_min(TINY)).nan_to_num(nan=torch.inf).argmin(1)
+    return lead[lane, best], answer.jacobian[lane, best]

@@ -14,6 +14,8 @@ from holdfast.attacks.case import Case
 from holdfast.errors import BudgetError
 from holdfast.lanes import join, take
 
+PER_POINT = ("towards", "classes", "against", "lane")  # parts of a query that it may do without
+
 
 @dataclass(frozen=True)
 class Group:
@@ -48,7 +50,7 @@ class Group:
         query, lane = self.query, self.query.lane
         check_access(self.attack, query)
         picture = self.picture if lane is None else self.picture[lane]
-        return Part(query.points, picture, self.point_goal(), query.objectives, query.classes)
+        return Part(query.points, picture, self.point_goal(), query.objectives, query.classes, query.against)
 
     def points_asked(self) -> Tensor:
         """(L,) int64: how many points each lane asks, each as often as its attack repeats a question."""
@@ -63,7 +65,7 @@ class Group:
     def joins(self, other: "Group") -> bool:
         """Whether the two may be one group: the same attack, asking the same kind of question."""
         mine, yours = self.query, other.query
-        alike = all((getattr(mine, f) is None) == (getattr(yours, f) is None) for f in ("towards", "classes", "lane"))
+        alike = all((getattr(mine, f) is None) == (getattr(yours, f) is None) for f in PER_POINT)
         # The same record given twice draws other noise the second time, so its two runs stay apart.
         same = self.attack is other.attack and self.case.draws.attack == other.case.draws.attack
         return same and mine.objectives == yours.objectives and alike
@@ -78,11 +80,14 @@ class Group:
         last = self.case.round >= self.attack.rounds - 1
         return last if self.query.over is None else last | self.query.over
 
-    def stepped(self, answer: Answer) -> "Group":
-        """One step further, for all lanes."""
+    def stepped(self, answer: Answer) -> "list[Group]":
+        """One step further, for all lanes; in several groups where they do not ask for the same."""
         case = self.case.next_round()
-        state, query = self.attack.step(case, self.state, answer)
-        return replace(self, case=case, state=state, query=query)
+        state, asked = self.attack.step(case, self.state, answer)
+        if isinstance(asked, Query):
+            return [replace(self, case=case, state=state, query=asked)]
+        asked = [(lanes, query) for lanes, query in asked if bool(lanes.any())]
+        return [replace(self, case=case, state=state, query=query).kept(lanes) for lanes, query in asked]
 
 
 def merged(groups: list[Group]) -> Group:
@@ -100,7 +105,7 @@ def join_queries(groups: list[Group]) -> Query:
     if first.lane is not None:
         lane = number_lanes([g.query.lane for g in groups if g.query.lane is not None], [len(g) for g in groups])
     over, done = (mask_of(groups, [getattr(g.query, name) for g in groups]) for name in ("over", "done"))
-    tensors = join([(g.query.points, g.query.towards, g.query.classes) for g in groups])
+    tensors = join([(g.query.points, g.query.towards, g.query.classes, g.query.against) for g in groups])
     return Query(tensors[0], first.gradient_of, *tensors[1:], lane=lane, over=over, done=done)
 
 
@@ -121,8 +126,8 @@ def take_query(query: Query, lanes: Tensor) -> Query:
     else:
         points = lanes[query.lane]
         lane = (torch.cumsum(lanes, 0) - 1)[query.lane[points]]
-    rest = take((query.points, query.towards, query.classes), points)
-    return Query(rest[0], query.gradient_of, rest[1], rest[2], lane=lane, over=over, done=done)
+    rest = take((query.points, query.towards, query.classes, query.against), points)
+    return Query(rest[0], query.gradient_of, *rest[1:], lane=lane, over=over, done=done)
 
 
 def check_access(attack: Attack, query: Query) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from holdfast.access import Query
+from holdfast.attacks.attack import Asked
 from holdfast.attacks.case import Case
 from holdfast.attacks.wrapper import Wrapper
 
@@ -22,6 +23,6 @@ class Reserve(Wrapper):
         """As the attack does."""
         return self.attack.start(case)
 
-    def step(self, case: Case, state: Any, answer: Any) -> tuple[Any, Query]:
+    def step(self, case: Case, state: Any, answer: Any) -> tuple[Any, Asked]:
         """As the attack does."""
         return self.attack.step(case, state, answer)
