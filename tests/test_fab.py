@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
+from holdfast import attacks
 from holdfast.attacks import FAB, FABT, run
 from holdfast.threats import L0, L1, L2, Linf
 from nets import linear, tiny_case
@@ -225,3 +226,22 @@ def test_follows_the_published_algorithm(kind, case):
         compared += 1
     case.model.train()
     assert compared >= 5
+
+
+def test_restarts_begin_near_the_boundary_when_the_radius_is_the_whole_box(case):
+    """Half of the whole box away is nowhere near: no point that is asked about is."""
+    x, y, far = case.x[10:11], case.y[10:11], []
+
+    class Watched(torch.nn.Module):
+        def forward(self, points):
+            far.append(float((points.detach() - x).flatten(1).norm(dim=1).max()))
+            return case.model(points)
+
+    case.model.eval()
+    once = attacks.smallest(FAB(steps=10), Watched(), x, y, L2(eps=0)).size
+    nearest = max(far)
+    again = attacks.smallest(FAB(steps=10, restarts=4), Watched(), x, y, L2(eps=0)).size
+    case.model.train()
+    assert (again <= once * (1 + 1e-6)).all()
+    assert max(far) < 1.5 * nearest
+    assert 1.5 * nearest < 0.5 * (18**0.5) / 2  # where they would begin by the radius

@@ -8,7 +8,28 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.attacks import FAB, FABT, DeepFool, HopSkipJump, SuperDeepFool, run, smallest
+from holdfast.attacks import (
+    ALMA,
+    CW,
+    CWL0,
+    DDN,
+    EAD,
+    FAB,
+    FABT,
+    FMN,
+    PDPGD,
+    PGD,
+    Bisect,
+    BisectedAPGD,
+    CWLinf,
+    DeepFool,
+    HopSkipJump,
+    Regularised,
+    SigmaZero,
+    SuperDeepFool,
+    run,
+    smallest,
+)
 from holdfast.attacks.attack import begins_elsewhere, minimal, norms
 from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.losses import Goal
@@ -20,14 +41,40 @@ ROWS = [
     FABT(steps=30, targets_tried=3),
     DeepFool(),
     SuperDeepFool(),
+    DDN(radius=0.1),
+    DDN(radius=0.1, loss="margin"),
+    FMN(),
+    PDPGD(),
+    CW(steps=60, searches=8),
+    CW(steps=60, searches=8, restart=True),
+    CW(steps=60, searches=8, box="tanh"),
+    CWLinf(steps=200),
+    CWL0(steps=200),
+    EAD(steps=60, searches=9),
+    Regularised(steps=60, searches=9, step_size=0.02),
+    SigmaZero(steps=100),
+    ALMA(steps=150, smoothing=0.5),
+    BisectedAPGD(steps=25, searches=10, loss="margin"),  # cross-entropy prefers further classes here
+    Bisect(attack=PGD(steps=10, step_size=0.25, loss="margin"), searches=10),
     HopSkipJump(queries=1000, points=20),
 ]
+# These ascend one loss all the way, which leads to the class that comes first, though another boundary may be nearer:
+# they are measured against the exact distance to the class that they end in.
+FOLLOW_THE_LEADER = (ALMA, Bisect, BisectedAPGD, CW, CWL0, CWLinf, DDN, EAD, FMN, PDPGD, Regularised, SigmaZero)
 
 
 def slack(attack, threat):
     """How much larger than the smallest change on a linear model what an attack finds may be."""
     if attack.access.name == "LABELS":
         return 1.1  # they estimate what others are told
+    if isinstance(attack, DDN) and attack.loss == "cross_entropy":
+        return 1.25  # its gradient mixes all classes
+    if isinstance(attack, PDPGD):
+        return 1.25  # it weighs size against success, and does not go to the boundary
+    if isinstance(attack, EAD):
+        return 1.3  # a mean of two norms is made small
+    if isinstance(attack, Regularised):  # plain descent, on sizes with corners but in L2
+        return 1.1 if threat.name == "l2" else 2.0
     return 1.06 if isinstance(attack, FAB | FABT) else 1.05
 
 
@@ -48,8 +95,11 @@ def case():
     return tiny_case()
 
 
-def best_linear(model, x, y, threat, target=None):
-    """(N,) the exact smallest size on a linear model: over the classes, the box-aware move onto each plane."""
+def best_linear(model, x, y, threat, reached=None):
+    """(N,) the exact smallest size on a linear model: over the classes, the box-aware move onto each plane.
+
+    With `reached` (N,) onto the plane of that class alone.
+    """
     weight, bias = model[1].weight.detach(), model[1].bias.detach()
     logits = x.flatten(1) @ weight.T + bias
     sizes = []
@@ -60,6 +110,8 @@ def best_linear(model, x, y, threat, target=None):
         there = (move * normal).flatten(1).sum(1) >= gap * (1 - 1e-9)
         usable = there & (y != k)
         sizes.append(torch.where(usable, threat.size(move), torch.inf))
+    if reached is not None:
+        return torch.stack(sizes).gather(0, reached[None])[0]
     return torch.stack(sizes).amin(0)
 
 
@@ -87,6 +139,8 @@ def test_nearly_the_smallest_on_a_linear_model(attack, threat, box, seed):
     possible = best.isfinite()
     assert torch.equal(found.success, possible)
     assert (found.size[possible] >= best[possible] * (1 - 1e-6)).all()
+    if isinstance(attack, FOLLOW_THE_LEADER):
+        best = best_linear(model, x, y, threat, reached=model(found.x_adv).detach().argmax(1))
     # A single value more is much in L0.
     ratio = (found.size[possible] - float(threat.name == "l0")) / best[possible]
     assert ratio.median() <= slack(attack, threat)

@@ -408,6 +408,71 @@ def test_l0_projects_points_inside_with_changes_whose_square_vanishes():
     assert torch.equal(L0(eps=2).project(v, x), v)
 
 
+# --- shorten and shrink ---
+
+
+def one_of_each(seed, d):
+    delta = case(seed, 6, d)[1] - 0.5
+    delta[0, : d // 2] = delta[0, 0]  # equal ones
+    return delta, torch.tensor(np.random.default_rng(seed).uniform(0, 1.2, 6))
+
+
+@every
+@few
+@given(seed=seeds, d=st.integers(1, 12))
+def test_shortened_is_the_nearest_of_that_size(name, seed, d):
+    delta, share = one_of_each(seed, d)
+    threat = make(name, d, (-50.0, 50.0))
+    length_ = share * threat.size(delta)
+    got = threat.shorten(delta, length_)
+    assert (threat.size(got) <= (length_.ceil() if name == "l0" else length_) * (1 + 1e-9)).all()
+    limit = length_.ceil() if name == "l0" else length_
+    want = threat.with_eps(limit).project(delta, torch.zeros_like(delta))
+    torch.testing.assert_close((got - delta).square().sum(1), (want - delta).square().sum(1), rtol=1e-6, atol=1e-9)
+    assert torch.equal(threat.shorten(delta, 2 * threat.size(delta) + 1), delta)
+
+
+@every
+@few
+@given(seed=seeds, d=st.integers(1, 12))
+def test_shrunk_minimises_size_and_distance(name, seed, d):
+    """Against random points near it, points with some values left out, zero, and the delta itself."""
+    delta, amount = one_of_each(seed, d)
+    threat = make(name, d, (-50.0, 50.0))
+
+    def cost(point):
+        return amount * torch.tensor(length(name, point)) + (point - delta).square().sum(1) / 2
+
+    got = threat.shrink(delta, amount)
+    rng, best = np.random.default_rng(seed), cost(got)
+    others = [delta, torch.zeros_like(delta)]
+    for spread in (1.0, 0.1, 0.01, 0.001):
+        near = got + spread * torch.tensor(rng.standard_normal((10, 6, d)))
+        others += [*near, *(near * (torch.rand(10, 6, d) < 0.7)), *(got * (1 + spread * torch.randn(10, 6, 1)))]
+    for other in others:
+        assert (best <= cost(other) + 1e-9).all()
+
+
+@every
+def test_shortened_and_shrunk_stay_in_the_box_and_their_lane(name):
+    x, v = case(2, 5, 30)
+    threat, move, some = make(name, 30), v.clamp(0, 1) - x, torch.tensor([0.0, 0.1, 1.0, 3.0, 1e9]).double()
+    for act in (threat.shorten, threat.shrink):
+        got = act(move, some)
+        assert ((got * move >= 0) & (got.abs() <= move.abs() * (1 + 1e-12))).all()
+        torch.testing.assert_close(act(move[2:3], some[2:3]), got[2:3])
+        assert act(move.float(), some.float()).dtype == torch.float32
+    none = torch.zeros(5).double()
+    assert threat.shorten(move, none).abs().max() < 1e-15
+    torch.testing.assert_close(threat.shrink(move, none), move, rtol=0, atol=1e-15)
+
+
+def test_l0_shortens_to_the_first_of_equal_ones():
+    delta = torch.tensor([[1.0, -2.0, 2.0, 2.0, 0.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
+    got = L0(eps=0).shorten(delta, torch.tensor([2.0, 2.5]))
+    assert got.tolist() == [[0, -2, 2, 0, 0], [1, 1, 1, 0, 0]]
+
+
 # --- sample ---
 
 

@@ -2,28 +2,39 @@
 
 from collections.abc import Mapping
 
+from holdfast.attacks.alma import ALMA
 from holdfast.attacks.apgd import APGD
 from holdfast.attacks.apgd_t import APGDT
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
+from holdfast.attacks.bisect import Bisect, BisectedAPGD
 from holdfast.attacks.case import Case
 from holdfast.attacks.cut import Cut
+from holdfast.attacks.cw import CW
+from holdfast.attacks.cw_l0 import CWL0
+from holdfast.attacks.cw_linf import CWLinf
+from holdfast.attacks.ddn import DDN
 from holdfast.attacks.deepfool import DeepFool
+from holdfast.attacks.ead import EAD
 from holdfast.attacks.engine import run
 from holdfast.attacks.eot import EoT
 from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
+from holdfast.attacks.fmn import FMN
 from holdfast.attacks.hop_skip_jump import HopSkipJump
 from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.in_a_row import run_in_a_row
 from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.noise import Noise
+from holdfast.attacks.pdpgd import PDPGD
 from holdfast.attacks.pgd import PGD
+from holdfast.attacks.regularised import Regularised
 from holdfast.attacks.reserve import Reserve
 from holdfast.attacks.result import AttackResult, Trace
 from holdfast.attacks.run_external import run_external
+from holdfast.attacks.sigma_zero import SigmaZero
 from holdfast.attacks.smallest import smallest
 from holdfast.attacks.square import Square
 from holdfast.attacks.super_deepfool import SuperDeepFool
@@ -31,18 +42,28 @@ from holdfast.errors import unknown
 from holdfast.options import parse
 
 __all__ = [
+    "ALMA",
     "APGD",
     "APGDT",
     "ATTACKS",
+    "CW",
+    "CWL0",
+    "DDN",
+    "EAD",
     "FAB",
     "FABT",
     "FGSM",
+    "FMN",
     "IFGSM",
     "MIFGSM",
+    "PDPGD",
     "PGD",
     "Aim",
     "Attack",
     "AttackResult",
+    "Bisect",
+    "BisectedAPGD",
+    "CWLinf",
     "Case",
     "Cut",
     "DeepFool",
@@ -50,7 +71,9 @@ __all__ = [
     "External",
     "HopSkipJump",
     "Noise",
+    "Regularised",
     "Reserve",
+    "SigmaZero",
     "Square",
     "SuperDeepFool",
     "Trace",
@@ -72,6 +95,17 @@ ATTACKS: dict[str, type[Attack]] = {
     "superdeepfool": SuperDeepFool,
     "fab": FAB,
     "fab-t": FABT,
+    "ddn": DDN,
+    "fmn": FMN,
+    "pdpgd": PDPGD,
+    "cw": CW,
+    "cw-linf": CWLinf,
+    "cw-l0": CWL0,
+    "ead": EAD,
+    "regularised": Regularised,
+    "bisect": BisectedAPGD,
+    "alma": ALMA,
+    "sigma-zero": SigmaZero,
     "square": Square,
     "hop-skip-jump": HopSkipJump,
     "noise": Noise,

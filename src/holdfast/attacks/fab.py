@@ -1,6 +1,6 @@
 """Fast Adaptive Boundary: steps to the linearised boundary that stay near the picture; finds small changes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from holdfast.access import Access, Gradient, Jacobian, Query, Scores
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
+from holdfast.attacks.stages import any_lane
 from holdfast.lanes import choose, column
 from holdfast.losses.objectives import margin
 
@@ -26,7 +27,8 @@ class FAB:
     the threat's norm that reaches the plane within the box, five per cent longer; the mix leans towards the picture by
     at most a tenth, by the share of the two lengths. After a success outside the best so far the point goes back a
     tenth of the way, and on. It knows no radius, so that its points may lie outside, where they do not count.
-    Restarts after the first begin at a random point half the radius away.
+    Restarts after the first begin at a random point half the radius away, or as far as the linearised boundary if that
+    is nearer: a radius may be the whole box. Published is half the smallest size found so far, or half the radius.
     Cost: for each step two forward and K - 1 backward passes, K being the number of classes, or one backward pass with
     a target: a point is looked at first, since most succeed and are drawn back before a gradient is wanted.
     Source: Croce & Hein 2020, arXiv:1907.02044, algorithm 1 with its constants.
@@ -47,8 +49,8 @@ class FAB:
         return 2 * self.steps
 
     def start(self, case: Case) -> tuple[Tensor, Query]:
-        """Begin at the picture, or half way to the edge."""
-        return torch.zeros_like(case.round), self.question(case, begin(case, self.restarts))
+        """Begin at the picture."""
+        return torch.zeros_like(case.round), self.question(case, case.x)
 
     def step(self, case: Case, taken: Tensor, answer: Scores) -> tuple[Tensor, Query]:
         """One step onto the nearest boundary; or, after a look at where it led, back a little from a success.
@@ -56,7 +58,7 @@ class FAB:
         `taken` (L,) int64: steps so far.
         """
         if isinstance(answer, Jacobian | Gradient):
-            x_adv = moved(case, answer.points, *nearest(case, answer, others(case)))
+            x_adv = departed(case, taken, answer.points, *nearest(case, answer, others(case)))
             return taken + 1, Query(x_adv, over=taken + 1 >= self.steps)
         return taken, self.question(case, drawn_back(case, taken, answer))
 
@@ -65,18 +67,31 @@ class FAB:
         return leads(case, x_adv, others(case))
 
 
-def begin(case: Case, restarts: int) -> Tensor:
-    """The picture; from the second restart on a random point half way to the edge."""
+def departed(case: Case, taken: Tensor, x_adv: Tensor, ahead: Tensor, normal: Tensor) -> Tensor:
+    """The point after `x_adv`; after the picture itself, in lanes from the second restart on, a random one.
+
+    It is half the radius away, but no further than the boundary seems: `ahead` and `normal` as in `moved`.
+    """
     again = case.draws.restart
     assert again is not None  # filled in by `Draws` itself
-    if restarts == 1:
-        return case.x
-    return choose(again > 0, case.x + (case.edge() - case.x) / 2, case.x)
+    first = (again > 0) & (taken == 0)
+    on = moved(case, x_adv, ahead, normal)
+    if not any_lane(first):
+        return on
+    ahead, normal = usable(ahead), usable(normal)
+    near = case.threat.size(case.threat.reach(x_adv, normal, -ahead))
+    start = replace(case, threat=case.threat.with_eps(torch.minimum(near, near.new_tensor(0) + case.threat.eps / 2)))
+    return choose(first, replace(start, limits=start.threat.limits(case.x)).edge(), on)
+
+
+def usable(values: Tensor) -> Tensor:
+    """What is not finite as 0."""
+    return values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def moved(case: Case, x_adv: Tensor, ahead: Tensor, normal: Tensor) -> Tensor:
     """The point after `x_adv`, where the wanted class leads by `ahead` (L,), below 0 so far, and gains by `normal`."""
-    ahead, normal = (part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for part in (ahead, normal))
+    ahead, normal = usable(ahead), usable(normal)
     here = case.threat.reach(x_adv, normal, -ahead)
     offset = (normal * (case.x - x_adv)).flatten(1).sum(1)
     home = case.threat.reach(case.x, normal, -ahead - offset)

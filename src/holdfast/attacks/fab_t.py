@@ -9,7 +9,7 @@ from torch import Tensor
 from holdfast.access import Access, Gradient, Query, Scores
 from holdfast.attacks.apgd_t import likeliest
 from holdfast.attacks.case import Case
-from holdfast.attacks.fab import begin, drawn_back, moved
+from holdfast.attacks.fab import departed, drawn_back
 from holdfast.attacks.options import at_least
 from holdfast.losses import Goal
 from holdfast.losses.objectives import logit_difference
@@ -45,8 +45,8 @@ class FABT:
         return likeliest(logits, goal, self.targets_tried)
 
     def start(self, case: Case) -> tuple[Tensor, Query]:
-        """Begin at the picture, or half way to the edge."""
-        return torch.zeros_like(case.round), self.question(case, begin(case, self.restarts))
+        """Begin at the picture."""
+        return torch.zeros_like(case.round), self.question(case, case.x)
 
     def step(self, case: Case, taken: Tensor, answer: Scores) -> tuple[Tensor, Query]:
         """One step onto the boundary; or, after a look at where it led, back a little from a success.
@@ -54,7 +54,7 @@ class FABT:
         `taken` (L,) int64: steps so far.
         """
         if isinstance(answer, Gradient):
-            x_adv = moved(case, answer.points, answer.loss, answer.gradient)
+            x_adv = departed(case, taken, answer.points, answer.loss, answer.gradient)
             return taken + 1, Query(x_adv, over=taken + 1 >= self.steps)
         return taken, self.question(case, drawn_back(case, taken, answer))
 

@@ -36,3 +36,11 @@ def not_negative(attack: Any, *names: str) -> None:
         value = getattr(attack, name)
         if not math.isfinite(value) or value < 0:
             raise _refuse(attack, name, "a finite number, 0 or above", f"For none, pass {name}=0.")
+
+
+def share(attack: Any, *names: str) -> None:
+    """Raise unless each named option is between 0 and 1, both excluded."""
+    for name in names:
+        value = getattr(attack, name)
+        if not 0 < value < 1:
+            raise _refuse(attack, name, "a number between 0 and 1", f"For one part in twenty, pass {name}=0.05.")

@@ -40,11 +40,11 @@ class SuperDeepFool:
 
     The paper's SDF(m, n): `deepfool_steps` is its m, none standing for "until the goal is reached" (at most 50), and
     `projections` its n. A round ends the search when its projection reaches the goal; then the way from the picture to
-    it, or to the smallest success, is halved `search_steps` times. The projection is the smallest move within the box, from the
-    picture onto the plane through the point, without the box the paper's (x' - x)^T w / |w|^2 w; as in published code, and
-    not in the paper's algorithm, the moves of the rounds are added up, so that the second one crosses the boundary along
-    the mean of two normals. Ours: of several boundaries at a point, that of the class which leads the others is projected
-    on; a lane that DeepFool does not get across ends.
+    it, or to the smallest success, is halved `search_steps` times. The projection is the smallest move within the box,
+    from the picture onto the plane through the point; without the box the paper's (x' - x)^T w / |w|^2 w. As in
+    published code, and not in the paper's algorithm, the moves of the rounds are added up, so that the second one
+    crosses the boundary along the mean of two normals. Ours: of several boundaries at a point, that of the class which
+    leads the others is projected on; a lane that DeepFool does not get across ends.
     Cost: DeepFool's, then for each projection two forward passes and a backward pass; a forward pass for each halving.
     Source: Abdollahpoorrostami et al., arXiv:2303.12481, algorithms 1 and 2; the halving as in their code. The form for
     the largest-value norm is that of their appendix, without the box.

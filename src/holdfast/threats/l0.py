@@ -1,7 +1,7 @@
 """The number of changed input values is bounded."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class L0:
     name: ClassVar[str] = "l0"
     nearest: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
+    grain: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -91,6 +92,16 @@ class L0:
         """The largest absolute value times the width of the box."""
         return grad.flatten(1).abs().amax(1) * (self.high - self.low)
 
+    def shorten(self, delta: Tensor, length: Tensor) -> Tensor:
+        """The `length` largest values, the first of equal ones; the others 0."""
+        return delta * largest(delta.flatten(1).abs(), length).view_as(delta)
+
+    def shrink(self, delta: Tensor, amount: Tensor) -> Tensor:
+        """The values whose square is above twice the `amount`; the others 0."""
+        least = cast(Tensor, per_lane((2 * amount).sqrt(), delta))
+        # 1 where the value stays, else 0, as floats: bool tensors are several times slower on a CPU.
+        return delta * (delta.abs() - least).sign_().clamp_min_(0)
+
     def limits(self, x: Tensor) -> Limits:
         """The whole box, whatever `eps`: any value may be among those that change; `x` itself when eps is 0."""
         reach = (self.eps >= 1) * (2 * (self.high - self.low))
@@ -104,4 +115,21 @@ class L0:
         """True at the `eps` largest of each row of (N, d), the first of equal ones."""
         order = score.argsort(dim=1, descending=True, stable=True)
         rank = torch.arange(score.shape[1], device=score.device).expand_as(order)
-        return torch.empty_like(order, dtype=torch.bool).scatter_(1, order, rank < per_lane(self.eps, score))
+        return torch.empty_like(order, dtype=torch.bool).scatter_(1, order, rank + 1 <= per_lane(self.eps, score))
+
+
+def largest(score: Tensor, count: Tensor) -> Tensor:
+    """1 at the `count` (N,) largest of each row of (N, d), the first of equal ones; else 0, in the dtype of `score`.
+
+    A count between two whole numbers is the larger one. A value counts as less than an equal one before it by a share
+    of 2^-50: values that differ by a share of d / 2^50 or less may change places.
+    """
+    place = torch.arange(score.shape[1], dtype=torch.float64, device=score.device)
+    key = score.double() * (1 - place * 2.0**-50)
+    if score.device.type == "cpu":  # another device would have to be waited for, and sorts fast
+        most = int(count.amax().ceil().clamp(0, score.shape[1]))
+        order = key.topk(most, dim=1).indices
+    else:
+        order = key.argsort(dim=1, descending=True)
+    rank = torch.arange(order.shape[1], device=score.device)
+    return torch.zeros_like(score).scatter_(1, order, (rank < count[:, None]).to(score.dtype))

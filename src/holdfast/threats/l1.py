@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import OptionError
-from holdfast.threats.planes import in_turn, openings
+from holdfast.threats.planes import below, in_turn, openings
 from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["L1"]
@@ -29,6 +29,7 @@ class L1:
     name: ClassVar[str] = "l1"
     nearest: ClassVar[bool] = True
     sparse: ClassVar[bool] = True
+    grain: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -114,6 +115,15 @@ class L1:
     def dual(self, grad: Tensor) -> Tensor:
         """The largest absolute value."""
         return grad.flatten(1).abs().amax(1)
+
+    def shorten(self, delta: Tensor, length: Tensor) -> Tensor:
+        """Every value brought nearer to 0 by the level above which the values sum to `length`."""
+        return delta - below(delta, length)
+
+    def shrink(self, delta: Tensor, amount: Tensor) -> Tensor:
+        """Every value brought nearer to 0 by `amount`."""
+        level = cast(Tensor, per_lane(amount, delta))
+        return delta - torch.clamp(delta, -level, level)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

@@ -30,6 +30,7 @@ class L2:
     name: ClassVar[str] = "l2"
     nearest: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
+    grain: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -102,6 +103,16 @@ class L2:
     def dual(self, grad: Tensor) -> Tensor:
         """The Euclidean length."""
         return grad.flatten(1).square().sum(1).sqrt()
+
+    def shorten(self, delta: Tensor, length: Tensor) -> Tensor:
+        """Scaled to `length` where it is longer."""
+        share = length / self.size(delta).clamp_min(torch.finfo(delta.dtype).tiny)
+        return delta * per_lane(share.clamp_max(1), delta)
+
+    def shrink(self, delta: Tensor, amount: Tensor) -> Tensor:
+        """Made shorter by `amount`."""
+        share = 1 - amount / self.size(delta).clamp_min(torch.finfo(delta.dtype).tiny)
+        return delta * per_lane(share.clamp_min(0), delta)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from holdfast.threats.planes import openings, together
+from holdfast.threats.planes import below, openings, together
 from holdfast.threats.threat import DrawsLike, Limits, box_around, check, finite, per_lane
 
 __all__ = ["Linf"]
@@ -26,6 +26,7 @@ class Linf:
     name: ClassVar[str] = "linf"
     nearest: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
+    grain: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -69,6 +70,15 @@ class Linf:
     def dual(self, grad: Tensor) -> Tensor:
         """The sum of absolute values."""
         return grad.flatten(1).abs().sum(1)
+
+    def shorten(self, delta: Tensor, length: Tensor) -> Tensor:
+        """Every value cut to `length`."""
+        most = cast(Tensor, per_lane(length, delta))
+        return torch.clamp(delta, -most, most)
+
+    def shrink(self, delta: Tensor, amount: Tensor) -> Tensor:
+        """Every value cut to the level above which the values sum to `amount`: delta less its projection onto L1."""
+        return below(delta, amount)
 
     def limits(self, x: Tensor) -> Limits:
         """`x` minus and plus `eps`, cut to the box."""

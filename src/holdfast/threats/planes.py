@@ -51,3 +51,13 @@ def in_turn(room: Tensor, weight: Tensor, key: Tensor, amount: Tensor) -> Tensor
     part = owed / weight.gather(1, order).clamp_min(torch.finfo(room.dtype).tiny)
     taken = torch.minimum(part, room.gather(1, order))
     return torch.zeros_like(room).scatter_(1, order, taken)
+
+
+def below(delta: Tensor, amount: Tensor) -> Tensor:
+    """`delta` (N, ...) cut to the level in each lane above which its sizes sum to `amount` (N,); 0 where all are less.
+
+    What is cut off is the projection of `delta` onto the ball of the sum of sizes.
+    """
+    size = delta.flatten(1).abs()
+    kept = together(size, torch.ones_like(size[:, :1]), None, (size.sum(1) - amount).clamp_min(0))
+    return kept.view_as(delta).copysign(delta)

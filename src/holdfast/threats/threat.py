@@ -36,6 +36,7 @@ class Threat(Protocol):
     name: ClassVar[str]
     nearest: ClassVar[bool]  # whether `project` gives the nearest point, or only one inside
     sparse: ClassVar[bool]  # whether the sum of changes is what is short, so that good moves change few values
+    grain: ClassVar[float]  # sizes are multiples of this; 0 where any size is possible
 
     @property
     def eps(self) -> float | Tensor:
@@ -82,6 +83,20 @@ class Threat(Protocol):
 
     def dual(self, grad: Tensor) -> Tensor:
         """(N,): the most that <grad, move> can be for moves of size 1, without the box."""
+
+    def shorten(self, delta: Tensor, length: Tensor) -> Tensor:
+        """The nearest delta of a size of at most `length` (N,), without the box; `eps` plays no part.
+
+        No value changes its sign or grows, so that a move which stays within the box still does. In L0 a `length`
+        between two whole numbers counts as the larger one.
+        """
+
+    def shrink(self, delta: Tensor, amount: Tensor) -> Tensor:
+        """The d that minimises `amount` * size(d) + |d - delta|^2 / 2: the proximal operator of the size.
+
+        `amount` is (N,), >= 0. No value changes its sign or grows. `eps` plays no part.
+        Source: Parikh & Boyd 2014, Proximal Algorithms, sec. 6.
+        """
 
     def limits(self, x: Tensor) -> Limits:
         """Smallest and largest value each input may take, two tensors like `x`."""
