@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench.peers import Peer
 from bench.steps import steps
 from bench.tracking import Exhausted, Tracked
+from holdfast.access import Access
 from holdfast.attacks import ATTACKS, Attack, smallest
 from holdfast.attacks.attack import minimal, norms
 from holdfast.threats import THREATS
@@ -49,13 +50,20 @@ class Outcome:
     out_of_place: int = 0
 
 
-def our_attacks(norm: str, cap: int | None) -> list[Entry]:
-    """Every attack that is registered as minimal and has a form for the norm, with as many steps as peers get."""
+def our_attacks(norm: str, cap: int | None, by_labels: bool = False) -> list[Entry]:
+    """Every attack that is registered as minimal and has a form for the norm, with as many steps as peers get.
+
+    Of those that see labels alone, all with `cap` questions; else of the others.
+    """
     made = {name: with_steps(kind(), steps(name, cap)) for name, kind in ATTACKS.items()}
+    if by_labels:
+        made = {name: replace(attack, queries=cap) for name, attack in made.items() if hasattr(attack, "queries")}
     return [
         Entry(OURS, f"{OURS}:{name}", name, shown(attack), partial(call_ours, attack, norm))
         for name, attack in made.items()
-        if minimal(attack) and (not norms(attack) or norm in norms(attack))
+        if minimal(attack)
+        and (not norms(attack) or norm in norms(attack))
+        and (attack.access == Access.LABELS) == by_labels
     ]
 
 

@@ -13,6 +13,8 @@ returned does not count; here each picture has its own account.
 At equal steps: each algorithm beside the same algorithm of other libraries, 100 steps, 9 times 100 where a weight is
 searched, those that end of themselves as they are; without a cap, so what passes they take is a result.
 
+By labels: attacks that see labels alone, within 1,000 and 5,000 questions a picture.
+
 Peers keep their defaults but for the steps, and for what is in the result with each. All attacks have the model itself,
 no stand-in. CPU time of one thread, without what the counting costs. A result file that is there keeps its other cases.
 """
@@ -39,6 +41,7 @@ from holdfast.threats import THREATS
 
 NETWORKS = {"cnn": "fashion-mnist", "cnn-hardened": "fashion-mnist", "resnet8-hardened": "cifar-10"}
 CAP = 2000
+QUERIES = (1000, 5000)  # of attacks that see labels alone
 
 
 def main() -> int:
@@ -53,7 +56,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--cap", type=int, default=CAP, help="passes a picture may cost, forward and backward together")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the comparison at equal steps, for its times")
-    parser.add_argument("--part", choices=("capped", "equal"), default=None, help="one of the two, else both")
+    parser.add_argument("--part", choices=("capped", "equal", "labels"), default=None, help="one, else all")
     options = parser.parse_args()
     torch.set_num_threads(1)
     versions, missing = peers.load()
@@ -64,7 +67,7 @@ def main() -> int:
         cases = result.setdefault(name, {})
         for norm in options.norm:
             case = cases.setdefault(norm, {})
-            for part, measure in (("capped", capped), ("equal", equal)):
+            for part, measure in (("capped", capped), ("equal", equal), ("labels", by_labels)):
                 if options.part in (None, part):
                     found = measure(model, x, y, norm, set(versions), options)
                     case[part] = {"conditions": conditions(options, versions, missing, len(x)), **found}
@@ -107,6 +110,22 @@ def capped(
     return {"cap": options.cap, **minimal_tables.capped_rows(outcomes, norm)}
 
 
+def by_labels(
+    model: nn.Module, x: Tensor, y: Tensor, norm: str, libraries: set[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Attacks that see labels alone, within each number of questions."""
+    found = {}
+    for cap in QUERIES:
+        entries = [*our_attacks(norm, cap, by_labels=True), *peers_attacks(peers.BY_LABELS, norm, cap)]
+        outcomes = []
+        for entry in wanted(entries, libraries, options.attack):
+            outcomes.append(attempt(entry, model, x, y, norm, cap))
+            note(outcomes[-1])
+        if outcomes:
+            found[str(cap)] = minimal_tables.capped_rows(outcomes, norm)
+    return {"questions": found}
+
+
 def equal(
     model: nn.Module, x: Tensor, y: Tensor, norm: str, libraries: set[str], options: argparse.Namespace
 ) -> dict[str, Any]:
@@ -138,6 +157,9 @@ def show(part: str, title: str, found: dict[str, Any], options: argparse.Namespa
     """The table of a part."""
     if part == "capped":
         minimal_tables.show_capped(f"{title}, at most {options.cap} passes", found)
+    elif part == "labels":
+        for cap, table in found["questions"].items():
+            minimal_tables.show_capped(f"{title}, by labels, at most {cap} questions", table)
     else:
         minimal_tables.show_equal(f"{title}, at equal steps, {options.rounds} round(s)", found["kinds"])
 

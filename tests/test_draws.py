@@ -270,3 +270,17 @@ def test_gpu_gives_the_same_bits(kind):
     for dtype in (torch.float32, torch.float64):
         on_gpu = getattr(cuda, kind)(torch.empty(N, D, dtype=dtype, device="cuda"))
         assert torch.equal(on_gpu.cpu(), getattr(draws(), kind)(like(dtype=dtype)))
+
+
+def test_signs_are_fair_independent_and_keyed():
+    draws = Draws(5, torch.arange(200))
+    signs = draws.signs(torch.zeros(200, 3, 7, 9))
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    values = signs.flatten(1)
+    assert abs(float(values.mean())) < 4 / values.numel() ** 0.5
+    alike = values.T @ values / len(values)  # (d, d) correlations
+    assert (alike - torch.eye(len(alike))).abs().max() < 6 / len(values) ** 0.5
+    some = Draws(5, torch.tensor([17, 3])).signs(torch.zeros(2, 3, 7, 9))
+    assert torch.equal(some, signs[[17, 3]])
+    assert not torch.equal(draws.signs(torch.zeros(200, 3, 7, 9), stream=1), signs)
+    assert draws.signs(torch.zeros(200, 64)).shape == (200, 64)

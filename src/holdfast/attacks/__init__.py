@@ -8,6 +8,7 @@ from holdfast.attacks.apgd_t import APGDT
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.best import Aim
 from holdfast.attacks.bisect import Bisect, BisectedAPGD
+from holdfast.attacks.boundary import Boundary
 from holdfast.attacks.case import Case
 from holdfast.attacks.cut import Cut
 from holdfast.attacks.cw import CW
@@ -23,6 +24,7 @@ from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
 from holdfast.attacks.fmn import FMN
+from holdfast.attacks.geoda import GeoDA
 from holdfast.attacks.hop_skip_jump import HopSkipJump
 from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.in_a_row import run_in_a_row
@@ -30,14 +32,17 @@ from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.noise import Noise
 from holdfast.attacks.pdpgd import PDPGD
 from holdfast.attacks.pgd import PGD
+from holdfast.attacks.ray_s import RayS
 from holdfast.attacks.regularised import Regularised
 from holdfast.attacks.reserve import Reserve
 from holdfast.attacks.result import AttackResult, Trace
 from holdfast.attacks.run_external import run_external
 from holdfast.attacks.sigma_zero import SigmaZero
+from holdfast.attacks.sign_opt import SignOPT
 from holdfast.attacks.smallest import smallest
 from holdfast.attacks.square import Square
 from holdfast.attacks.super_deepfool import SuperDeepFool
+from holdfast.attacks.surfree import SurFree
 from holdfast.errors import unknown
 from holdfast.options import parse
 
@@ -63,19 +68,24 @@ __all__ = [
     "AttackResult",
     "Bisect",
     "BisectedAPGD",
+    "Boundary",
     "CWLinf",
     "Case",
     "Cut",
     "DeepFool",
     "EoT",
     "External",
+    "GeoDA",
     "HopSkipJump",
     "Noise",
+    "RayS",
     "Regularised",
     "Reserve",
     "SigmaZero",
+    "SignOPT",
     "Square",
     "SuperDeepFool",
+    "SurFree",
     "Trace",
     "build",
     "run",
@@ -108,6 +118,11 @@ ATTACKS: dict[str, type[Attack]] = {
     "sigma-zero": SigmaZero,
     "square": Square,
     "hop-skip-jump": HopSkipJump,
+    "boundary": Boundary,
+    "geoda": GeoDA,
+    "sign-opt": SignOPT,
+    "surfree": SurFree,
+    "ray-s": RayS,
     "noise": Noise,
 }
 

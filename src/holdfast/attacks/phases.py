@@ -124,6 +124,11 @@ def in_phase(at: State, phase: int, **changes: Any) -> State:
     return changed
 
 
+def as_asked(case: Case) -> Case:
+    """The lanes as they were when they asked: what was drawn for the question is drawn again for the answer."""
+    return replace(case, draws=case.draws.at(case.round - 1))
+
+
 def one_each(points: Tensor) -> tuple[Tensor, Tensor]:
     """A question of one point a lane, (L, C, H, W)."""
     return points[:, None], torch.ones(len(points), dtype=torch.int64, device=points.device)

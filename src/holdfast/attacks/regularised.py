@@ -34,7 +34,7 @@ class Regularised:
 
     steps: int = field(default=100, metadata={"help": "steps with each weight"})
     weight: float = field(default=1.0, metadata={"help": "the (first) weight of the goal: the source's lambda"})
-    searches: int = field(default=1, metadata={"help": "weights tried a picture; 1 for the given one alone"})
+    searches: int = field(default=9, metadata={"help": "weights tried a picture; 1 for the given one alone"})
     step_size: float = field(default=0.01, metadata={"help": "of a step, times the gradient"})
     access: ClassVar[Access] = Access.GRADIENT
     name: ClassVar[str] = "regularised"

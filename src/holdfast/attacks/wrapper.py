@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from holdfast.access import Access
-from holdfast.attacks.attack import Attack, minimal, norms, repeats, restarts, wanders
+from holdfast.attacks.attack import Attack, begins_elsewhere, minimal, norms, repeats, restarts, wanders
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
 
@@ -59,6 +59,11 @@ class Wrapper:
     def minimal(self) -> bool:
         """Whether the attack looks for the smallest change."""
         return minimal(self.attack)
+
+    @property
+    def begins_elsewhere(self) -> bool:
+        """Whether the attack begins at another picture."""
+        return begins_elsewhere(self.attack)
 
     @property
     def norms(self) -> tuple[str, ...]:
