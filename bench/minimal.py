@@ -25,6 +25,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 import holdfast
+from bench import by_labels as labels
 from bench import minimal_tables, peers
 from bench.contest import Entry, Outcome, attempt, our_attacks, peers_attacks
 from bench.networks import network
@@ -116,11 +118,8 @@ def by_labels(
     """Attacks that see labels alone, within each number of questions."""
     found = {}
     for cap in QUERIES:
-        entries = [*our_attacks(norm, cap, by_labels=True), *peers_attacks(peers.BY_LABELS, norm, cap)]
-        outcomes = []
-        for entry in wanted(entries, libraries, options.attack):
-            outcomes.append(attempt(entry, model, x, y, norm, cap))
-            note(outcomes[-1])
+        chosen = partial(wanted, libraries=libraries, kinds=options.attack)
+        outcomes = labels.outcomes(model, x, y, norm, cap, chosen)
         if outcomes:
             found[str(cap)] = minimal_tables.capped_rows(outcomes, norm)
     return {"questions": found}

@@ -55,7 +55,7 @@ class Tracked(nn.Module):
         begun = time.process_time()
         if self.cap is not None and bool((self.passes >= self.cap).all()):
             raise Exhausted
-        inside = Clamp.apply(points)
+        inside = Clamp.apply(points.to(self.x.dtype))  # some libraries ask in float64
         rows = self.pictures_of(inside.detach())
         live = self.affordable(rows)
         self.forward_passes.index_add_(0, rows, live.long())
