@@ -11,6 +11,7 @@ PASSES_A_STEP = {
     "pdpgd": 2,
     "pdgd": 2,
     "alma": 2,
+    "regularised": SEARCHES * 2,
     "sigma-zero": 2,
     "fab": 2 + 10,  # a backward pass a class
     "fab-t": 9 * 3,  # nine targets

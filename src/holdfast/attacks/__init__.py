@@ -30,6 +30,7 @@ from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.in_a_row import run_in_a_row
 from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.noise import Noise
+from holdfast.attacks.pdgd import PDGD
 from holdfast.attacks.pdpgd import PDPGD
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.ray_s import RayS
@@ -61,6 +62,7 @@ __all__ = [
     "FMN",
     "IFGSM",
     "MIFGSM",
+    "PDGD",
     "PDPGD",
     "PGD",
     "Aim",
@@ -107,6 +109,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "fab-t": FABT,
     "ddn": DDN,
     "fmn": FMN,
+    "pdgd": PDGD,
     "pdpgd": PDPGD,
     "cw": CW,
     "cw-linf": CWLinf,
