@@ -245,8 +245,8 @@ MUTANTS = [
     Mutant(
         "noise keyed by the place in the shard",
         "evaluate/job.py",
-        "picture=place,",
-        "picture=None,",
+        '"picture": place,',
+        '"picture": None,',
         "tests/test_evaluate.py -k 'limit_changes_no_picture or robust_is_what'",
     ),
     Mutant(
@@ -833,5 +833,47 @@ MUTANTS = [
         "lucky = part.step == 0",
         "lucky = part.step == -9",
         "tests/test_bridges.py -k 'later_look'",
+    ),
+    Mutant(
+        "a radius is read off sizes that are larger",
+        "evaluate/job.py",
+        "inside = verdict.inside_eps & (found.size <= threat.eps)",
+        "inside = verdict.inside_eps | (found.size > threat.eps)",
+        "tests/test_evaluate_smallest.py -k 'one_search'",
+    ),
+    Mutant(
+        "a search for the smallest change stops at its first success",
+        "attacks/smallest.py",
+        'aim="smallest"',
+        'aim="first_success"',
+        "tests/test_smallest.py -k 'linear_model and l2-DDN'",
+    ),
+    Mutant(
+        "DDN's radius grows after a success",
+        "attacks/ddn.py",
+        "1 - self.gamma, 1 + self.gamma",
+        "1 + self.gamma, 1 - self.gamma",
+        "tests/test_smallest.py -k 'linear_model and l2-DDN'",
+    ),
+    Mutant(
+        "HopSkipJump goes away from the boundary",
+        "attacks/hop_skip_jump.py",
+        "vote = heard.won.to(case.x) * 2 - 1",
+        "vote = 1 - heard.won.to(case.x) * 2",
+        "tests/test_by_labels.py -k 'plane_of_two_classes and hop-skip-jump'",
+    ),
+    Mutant(
+        "a search by labels spends more than it may",
+        "attacks/phases.py",
+        "count = torch.minimum(count, left[mine])",
+        "count = count + 0 * left[mine]",
+        "tests/test_by_labels.py -k 'as_many_points'",
+    ),
+    Mutant(
+        "labels come with their scores",
+        "attacks/asking.py",
+        "if access == Access.LABELS:",
+        "if False:",
+        "tests/test_by_labels.py -k 'never_sees'",
     ),
 ]

@@ -18,6 +18,7 @@ from bench.steps import PASSES_A_STEP, steps
 from bench.tracking import Exhausted, Tracked, place_among_equals
 from torch import nn
 
+from holdfast.access import Access
 from holdfast.attacks import ATTACKS, FAB, FABT, smallest
 from holdfast.attacks.attack import minimal, norms
 from holdfast.threats import THREATS
@@ -232,12 +233,13 @@ def test_envelope_and_quantiles():
 
 def test_every_minimal_attack_takes_part():
     for norm in THREATS:
-        entries = our_attacks(norm, 2000)
-        expected = [
-            name for name, kind in ATTACKS.items() if minimal(kind()) and (not norms(kind()) or norm in norms(kind()))
-        ]
-        assert [entry.kind for entry in entries] == expected
-        assert all(json.dumps(entry.options) for entry in entries)
+        made = {name: kind() for name, kind in ATTACKS.items()}
+        expected = [name for name, one in made.items() if minimal(one) and (not norms(one) or norm in norms(one))]
+        parts = {by_labels: our_attacks(norm, 2000, by_labels=by_labels) for by_labels in (False, True)}
+        assert sorted(entry.kind for part in parts.values() for entry in part) == sorted(expected)
+        assert all((made[entry.kind].access == Access.LABELS) == by for by, part in parts.items() for entry in part)
+        assert all(entry.options["queries"] == "2000" for entry in parts[True])
+        assert all(json.dumps(entry.options) for part in parts.values() for entry in part)
 
 
 @dataclass(frozen=True, kw_only=True)
