@@ -20,6 +20,7 @@ from holdfast.evaluate.checks.stability import Stability
 from holdfast.evaluate.checks.transfer import Transfer, rescaled, twins
 from holdfast.evaluate.sample import Sample, Trial
 from holdfast.evaluate.suites import suite
+from holdfast.generators import seeded
 from holdfast.models import BitDepth, Defended, Normalized, Step
 from holdfast.threats import L0, L1, L2, Linf
 from masked_models import MASKED, Adapting, Counting, Misleading, Purifier, Quantise, masked
@@ -33,8 +34,12 @@ def sampled(model, threat=None, attacks=None, pictures=128, **more):
 
 
 def looked(model, **more):
-    seen = sampled(model, **more)
-    return {check.name: check.look(seen).verdict for check in LOOKS}
+    """The verdict of each check, drawn by the numbers that an evaluation gives it, whatever was drawn before."""
+    seen, verdicts = sampled(model, **more), {}
+    for check in LOOKS:
+        with seeded(seen.seed, f"check {check.name}", seen.x.device):
+            verdicts[check.name] = check.look(seen).verdict
+    return verdicts
 
 
 CAUGHT_BY = {
