@@ -835,10 +835,10 @@ MUTANTS = [
         "tests/test_bridges.py -k 'later_look'",
     ),
     Mutant(
-        "a radius is read off sizes that are larger",
+        "a radius counts the sizes beyond it",
         "evaluate/job.py",
         "inside = verdict.inside_eps & (found.size <= threat.eps)",
-        "inside = verdict.inside_eps | (found.size > threat.eps)",
+        "inside = verdict.inside_eps & (found.size > threat.eps)",
         "tests/test_evaluate_smallest.py -k 'one_search'",
     ),
     Mutant(
