@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier, Event
 
 import pytest
 import torch
@@ -231,43 +232,50 @@ def both(stores, work):
         return list(pool.map(one, range(2)))
 
 
-@pytest.mark.parametrize(
-    ("pauses", "expected"),
-    [
-        ((0.0, 0.0), ([1, 3, 5, 7, 9], [2, 4, 6, 8, 10])),
-        ((0.0, 0.6), ([1, 3, 5, 7, 9, 10, 8, 6], [2, 4])),  # the next one is left to the slow process
-    ],
-    ids=["even", "one is slow"],
-)
-def test_each_number_is_dealt_once(stores, pauses, expected, monkeypatch):
-    monkeypatch.setattr(processes, "PAUSE", 0.1)
+def test_each_number_is_dealt_once(stores):
+    together = Barrier(2)
 
     def work(here):
         took = []
         for number in here.deal("shards", range(1, 11)):
             took.append(number)
-            if took[1:] or pauses == (0.0, 0.0):  # both begin
-                time.sleep(0.02)
-            else:
-                time.sleep(pauses[here.rank])
+            together.wait(60)
         here.part()
         return took
 
-    assert tuple(both(stores, work)) == expected
+    assert both(stores, work) == [[1, 3, 5, 7, 9], [2, 4, 6, 8, 10]]
+
+
+def slow_second(take):
+    """Work of which the second process does one piece in the time the first one needs for all that is left to it."""
+    begun, over = Event(), Event()
+
+    def work(here):
+        took = []
+        if here.rank == 0:
+            assert begun.wait(60)
+        for number in take(here):
+            took.append(number)
+            if here.rank == 1:
+                begun.set()
+                assert over.wait(60)
+        over.set()
+        here.part()
+        return took
+
+    return work
+
+
+def test_what_a_slow_process_is_far_from_is_dealt_to_others(stores, monkeypatch):
+    monkeypatch.setattr(processes, "PAUSE", 0.1)
+    first, second = both(stores, slow_second(lambda here: here.deal("shards", range(1, 11))))
+    assert first == [1, 3, 5, 7, 9, 10, 8, 6]
+    assert second == [2, 4]  # the next one is left to it
 
 
 def test_who_is_free_draws_the_next(stores):
-    def work(here):
-        took = []
-        for number in here.draw("checks", range(8)):
-            took.append(number)
-            time.sleep(0.5 if here.rank else 0.02)
-        here.part()
-        return took
-
-    first, second = both(stores, work)
-    assert sorted(first + second) == list(range(8))
-    assert len(second) == 1
+    first, second = both(stores, slow_second(lambda here: here.draw("checks", range(8))))
+    assert (first, second) == ([1, 2, 3, 4, 5, 6, 7], [0])
 
 
 def test_what_is_agreed_and_told_is_heard_by_all(stores):
