@@ -857,9 +857,9 @@ MUTANTS = [
     ),
     Mutant(
         "HopSkipJump goes away from the boundary",
-        "attacks/hop_skip_jump.py",
-        "vote = heard.won.to(case.x) * 2 - 1",
-        "vote = 1 - heard.won.to(case.x) * 2",
+        "attacks/by_labels.py",
+        "vote = heard.won.to(x_adv) * 2 - 1",
+        "vote = 1 - heard.won.to(x_adv) * 2",
         "tests/test_by_labels.py -k 'plane_of_two_classes and hop-skip-jump'",
     ),
     Mutant(

@@ -1,6 +1,6 @@
 """Searches by labels alone: what they see, what they spend, where they begin, and where they end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,11 +15,12 @@ from holdfast.attacks.attack import norms
 from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.attacks.case import Case
 from holdfast.attacks.low_frequencies import directions, waves
+from holdfast.attacks.phases import between
 from holdfast.attacks.wrapper import Wrapper
 from holdfast.draws import Draws
 from holdfast.errors import DataError, OptionError
 from holdfast.losses import Goal
-from holdfast.threats import L2, THREATS, Linf
+from holdfast.threats import L1, L2, THREATS, Linf
 from nets import linear, tiny_case
 
 ROWS = [
@@ -96,8 +97,6 @@ def test_scores_make_no_difference(attack, case):
 @every_attack
 @pytest.mark.parametrize("queries", [1, 2, 17, 60])
 def test_asks_as_many_points_as_it_may_and_no_more(attack, queries, case):
-    from dataclasses import replace
-
     asked = torch.zeros((), dtype=torch.int64)
 
     def count(module, given, out):
@@ -114,8 +113,6 @@ def test_asks_as_many_points_as_it_may_and_no_more(attack, queries, case):
 @every_attack
 def test_more_questions_find_nothing_larger(attack, case):
     """The first questions are the same, whatever the budget, but for GeoDA, which plans by it."""
-    from dataclasses import replace
-
     few, many = (
         smallest(replace(attack, queries=count), case.model, case.x, case.y, threat_of(attack)) for count in (60, 300)
     )
@@ -206,9 +203,7 @@ def test_begins_at_the_nearest_picture_that_reaches_the_goal():
 def test_begins_where_it_is_told(case):
     """A first question about an earlier attack's picture, which is one already."""
     earlier = smallest(HopSkipJump(queries=300, points=10), case.model, case.x, case.y, L2(eps=0))
-    again = smallest(
-        HopSkipJump(queries=1), case.model, case.x, case.y, L2(eps=0), beginning=earlier.x_adv, trace=False
-    )
+    again = smallest(HopSkipJump(queries=1), case.model, case.x, case.y, L2(eps=0), beginning=earlier.x_adv)
     assert torch.equal(again.x_adv, earlier.x_adv)
     with pytest.raises(DataError, match=r"beginning is .* allowed: .* one picture for each of x"):
         run(HopSkipJump(), case.model, case.x, case.y, L2(eps=1.0), beginning=case.x[:3])
@@ -232,6 +227,22 @@ def test_directions_have_length_one_and_low_frequencies(shape, share):
         # A neighbour tells more of a value than in white noise.
         assert (found[..., 1:] * found[..., :-1]).mean() > 0
     assert torch.equal(directions(case, 6, share), found)
+
+
+@pytest.mark.parametrize("kind", [Linf, L2, L1], ids=lambda kind: kind.name)
+def test_between_is_a_way_of_that_size(kind):
+    """The ends are the ends, and the size of each point is its share; nothing leaves the box."""
+    x, x_adv = torch.rand(2, 5, 1, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3)).unbind(0)
+    x_adv[0] = 1.0
+    threat = kind(eps=0)
+    case = Case(x, Goal(torch.zeros(5, dtype=torch.int64)), threat, threat.limits(x), Draws(0, torch.arange(5)))
+    whole = threat.size(x_adv - x)
+    for share in torch.linspace(0, 1, 9, dtype=torch.float64):
+        point = between(case, x_adv, share.expand(5))
+        torch.testing.assert_close(threat.size(point - x), share * whole)
+        assert point.min() >= 0
+        assert point.max() <= 1
+    torch.testing.assert_close(point, x_adv)
 
 
 @pytest.mark.parametrize(

@@ -607,19 +607,3 @@ def test_wrong_options_say_how_to_mend_them(name, options, text):
 def test_wrong_spread(spread):
     with pytest.raises(OptionError, match=r"L1: spread=.*; allowed: 0 < spread <= 1"):
         L1(eps=1.0, spread=spread)
-
-
-@pytest.mark.parametrize("threat", [Linf(eps=0.1), L2(eps=0.1), L1(eps=0.1), L0(eps=3)], ids=lambda threat: threat.name)
-def test_between_is_a_way_of_that_size(threat):
-    """No point of it is larger than its share, the ends are the ends, and sizes rise along it."""
-    generator = torch.Generator().manual_seed(3)
-    x, x_adv = torch.rand(2, 5, 1, 3, 4, dtype=torch.float64, generator=generator).unbind(0)
-    whole, before = threat.size(x_adv - x), torch.zeros(5, dtype=torch.float64)
-    for share in torch.linspace(0, 1, 9, dtype=torch.float64):
-        point = threat.between(x, x_adv, share.expand(5).view(5, 1, 1, 1))
-        size = threat.size(point - x)
-        assert (size <= share * whole * (1 + 1e-12)).all()
-        assert (size >= before).all()
-        assert (size > share * whole - (1 if threat.name == "l0" else 1e-9)).all()
-        before = size
-    torch.testing.assert_close(point, x_adv)

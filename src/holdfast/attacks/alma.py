@@ -8,13 +8,12 @@ from torch import Tensor
 
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.case import Case
-from holdfast.attacks.options import at_least, positive
+from holdfast.attacks.minimal import slope_of_size
+from holdfast.attacks.options import at_least, share
 from holdfast.attacks.stages import any_lane
-from holdfast.errors import OptionError
 from holdfast.lanes import column
 from holdfast.losses import Goal
 from holdfast.losses.objectives import margin
-from holdfast.threats import Threat
 from holdfast.threats.threat import finite
 
 FIRST_SIZE = {"l2": 0.1, "l1": 0.5}  # what the first step changes, by norm, in input units
@@ -62,11 +61,7 @@ class ALMA:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps")
-        positive(self, "smoothing")
-        if self.smoothing >= 1:
-            raise OptionError(
-                f"ALMA: smoothing={self.smoothing!r}; allowed: numbers between 0 and 1. Leave it out for 0.9."
-            )
+        share(self, "smoothing")
 
     @property
     def rounds(self) -> int:
@@ -90,8 +85,9 @@ class ALMA:
     def step(self, case: Case, at: Lagrangian, answer: Gradient) -> tuple[Lagrangian, Query]:
         """A step down the Lagrangian, cut to the box."""
         taken = case.round - 1
-        on = self.adapted(at, taken, -answer.loss.nan_to_num(), answer.reached)
-        slope = penalty_slope(-answer.loss.nan_to_num(), on.stiffness, on.multiplier)
+        constraint = -answer.loss.nan_to_num()
+        on = self.adapted(at, taken, constraint, answer.reached)
+        slope = penalty_slope(constraint, on.stiffness, on.multiplier)
         # Objectives rise towards the goal, so the penalty's gradient is minus this.
         downhill = slope_of_size(case.threat, answer.points - case.x)
         downhill.addcmul_(finite(answer.gradient), column(slope, downhill), value=-1)
@@ -142,13 +138,6 @@ def penalty_slope(y: Tensor, stiffness: Tensor, multiplier: Tensor) -> Tensor:
     above, below = y.clamp_min(0), y.clamp_max(0)
     steep = multiplier + 2 * multiplier * stiffness * above + (stiffness * above).square() / 2
     return torch.where(y >= 0, steep, multiplier / (1 - stiffness * below).square())
-
-
-def slope_of_size(threat: Threat, delta: Tensor) -> Tensor:
-    """The gradient of the threat's size at `delta`, whatever the norm; 0 at 0."""
-    with torch.enable_grad():
-        (slope,) = torch.autograd.grad(threat.size(delta.requires_grad_()).sum(), delta)
-    return finite(slope)
 
 
 def first_length(case: Case, length: Tensor, downhill: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The smallest radius at which an attack of fixed radius succeeds, by halving intervals, picture by picture."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import torch
@@ -144,7 +145,7 @@ class BisectedAPGD:
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "searches")
 
-    @property
+    @cached_property
     def whole(self) -> Bisect:
         """The attack that this stands for."""
         return Bisect(attack=APGD(steps=self.steps, loss=self.loss), searches=self.searches)

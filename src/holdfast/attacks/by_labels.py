@@ -1,5 +1,6 @@
 """What searches by labels alone share: how they begin, and how they get to the boundary."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from holdfast.attacks.case import Case
 from holdfast.attacks.phases import OVER, Heard, between, in_phase, one_each
 from holdfast.lanes import choose, column
+from holdfast.threats import whole_box
 
 BLENDS = 10  # with noise, further and further from the picture
 NOISES = 15  # how many noises are tried
@@ -91,8 +93,18 @@ class Approach:
         return choose(high - low <= self.tolerance, there, on)
 
 
+def direction(x_adv: Tensor, heard: Heard) -> Tensor:
+    """(L, C, H, W) the mean way from `x_adv` to the points that reach the goal and away from the others.
+
+    Votes count from their mean, so that how often points won says nothing, unless all did or none.
+    """
+    mean = 2 * heard.share_won() - 1
+    vote = heard.won.to(x_adv) * 2 - 1
+    vote = torch.where(mean.abs()[:, None] >= 1, vote, vote - mean[:, None].to(vote)) * heard.asked
+    return torch.bmm(vote[:, None], (heard.points - x_adv[:, None]).flatten(2)).view_as(x_adv)
+
+
 def tolerance(case: Case) -> float:
-    """The size of the whole box over the square of the number of values, as HopSkipJump has it: 1 / d^1.5 in L2."""
-    values = case.x[0].numel()
-    whole = float(case.threat.size(torch.ones_like(case.x[:1])))
-    return whole / values**2
+    """The size of the unit box over the square of the number of values, as HopSkipJump has it: 1 / d^1.5 in L2."""
+    shape, width = tuple(case.x.shape[1:]), case.threat.high - case.threat.low
+    return whole_box(case.threat, shape) / width / math.prod(shape) ** 2

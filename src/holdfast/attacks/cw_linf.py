@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.case import Case
+from holdfast.attacks.minimal import usable
 from holdfast.attacks.options import at_least, positive
 from holdfast.attacks.penalty import Adam
 from holdfast.lanes import column
@@ -64,7 +65,7 @@ class CWLinf:
         at = self.judged(at, case.threat.size(delta), answer.reached)
         outside = delta.sub_(delta.clamp(column(-at.tau, delta), column(at.tau, delta))).sign_()
         c = column(at.c * ~answer.reached, delta)
-        downhill = outside.sub_(c * answer.gradient).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        downhill = usable(outside.sub_(c * answer.gradient))
         adam, move = at.adam.descend(downhill, self.step_size * at.tau)
         x_adv = move.add_(answer.points).clamp_(case.threat.low, case.threat.high)
         return replace(at, adam=adam), Query(x_adv, gradient_of=margin)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.case import Case
-from holdfast.attacks.minimal import falling, furthest, towards, unit
+from holdfast.attacks.minimal import falling, furthest, towards, unit, usable
 from holdfast.attacks.options import LossName, at_least, positive, share
 from holdfast.errors import OptionError
 from holdfast.lanes import column
@@ -69,7 +69,7 @@ class DDN:
         factor = torch.where(answer.reached, 1 - self.gamma, 1 + self.gamma).to(at.radius)
         radius = torch.minimum(at.radius * factor, at.furthest)
         length = falling(case, self.steps, FIRST_STEP, LAST_STEP)
-        uphill = unit(case, answer.gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        uphill = unit(case, usable(answer.gradient))
         move = uphill.mul_(column(length, uphill)).add_(answer.points).sub_(case.x)
         for _ in range(2):
             scale = radius / case.threat.size(move).clamp_min(torch.finfo(move.dtype).tiny)

@@ -10,6 +10,7 @@ from holdfast.access import Access, Gradient, Jacobian, Query, Scores
 from holdfast.attacks.apgd_t import likeliest
 from holdfast.attacks.case import Case
 from holdfast.attacks.fab import leads, nearest
+from holdfast.attacks.minimal import usable
 from holdfast.attacks.options import at_least, not_negative
 from holdfast.lanes import column
 from holdfast.losses.objectives import margin
@@ -25,7 +26,7 @@ class DeepFool:
     A boundary is nearest by the difference of logits over the dual norm of its gradient, as published. In L2 and the
     largest-value norm a step is the published one, cut to the box, which gives the points x + (1 + overshoot) * (sum of
     the steps) where no side of the box is met. In L1, ours: along the threat's steepest direction. Ours too: steps past
-    a boundary that is near by now are the smallest within the box (else half of the steps go into coming nearer); a
+    a boundary that is near by now are the smallest within the box (else the last ones come nearer and nearer); a
     point that a boundary goes through is moved by what rounding might hide; a target's boundary is that between it and
     the class that leads. No step follows the first success, so that changes are small, but not the smallest.
     Cost: for each step two forward passes and a backward pass for each of the candidates, or one with a target; the
@@ -78,7 +79,7 @@ def past_nearest(case: Case, answer: Jacobian | Gradient, classes: Tensor, overs
 
     Cut steps come nearer and nearer to a boundary and seldom cross it, so the last ones take the box into account.
     """
-    ahead, normal = (part.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for part in nearest(case, answer, classes))
+    ahead, normal = (usable(part) for part in nearest(case, answer, classes))
     x, gap = answer.points, (1 + overshoot) * (-ahead).clamp_min(0) + hidden(answer, normal)
     way = case.threat.steepest(normal, x)
     gain = (way * normal).flatten(1).sum(1).clamp_min(torch.finfo(x.dtype).tiny)

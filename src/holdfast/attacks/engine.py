@@ -266,7 +266,8 @@ class Engine:
     def noted(self, group: Group, answer: Answer) -> Group:
         """The lanes with the best points they have seen."""
         best = self.note(group, answer)
-        self.record.follow(group.picture, best, self.oracle.meter.forward[group.picture] - self.record.looks)
+        if self.record.course is not None:
+            self.record.follow(group.picture, best, self.oracle.meter.forward[group.picture] - self.record.looks)
         return replace(group, best=best)
 
     def note(self, group: Group, answer: Answer) -> Best:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access, Gradient, Jacobian, Query, Scores
 from holdfast.attacks.case import Case
+from holdfast.attacks.minimal import usable
 from holdfast.attacks.options import at_least
 from holdfast.attacks.stages import any_lane
 from holdfast.lanes import choose, column
@@ -82,11 +83,6 @@ def departed(case: Case, taken: Tensor, x_adv: Tensor, ahead: Tensor, normal: Te
     near = case.threat.size(case.threat.reach(x_adv, normal, -ahead))
     start = replace(case, threat=case.threat.with_eps(torch.minimum(near, near.new_tensor(0) + case.threat.eps / 2)))
     return choose(first, replace(start, limits=start.threat.limits(case.x)).edge(), on)
-
-
-def usable(values: Tensor) -> Tensor:
-    """What is not finite as 0."""
-    return values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def moved(case: Case, x_adv: Tensor, ahead: Tensor, normal: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access, Labels, Query
-from holdfast.attacks.by_labels import Approach, Begin, tolerance
+from holdfast.attacks.by_labels import Approach, Begin, direction, tolerance
 from holdfast.attacks.case import Case
 from holdfast.attacks.low_frequencies import directions
 from holdfast.attacks.options import at_least, share
 from holdfast.attacks.phases import Heard, Phase, Walk, begin, go_on, in_phase, one_each
-from holdfast.errors import OptionError
 from holdfast.lanes import choose, column
 
 BEGIN, APPROACH, ESTIMATE, REACH = range(4)
@@ -99,10 +98,6 @@ class Normal:
     plan: tuple[int, ...]
     frequencies: float
 
-    def __post_init__(self) -> None:
-        if not self.plan:
-            raise OptionError("GeoDA: no estimate is planned; allowed: at least one.")
-
     def ask(self, case: Case, at: Plane) -> tuple[Tensor, Tensor]:
         """Points around the one on the boundary."""
         plan = torch.tensor(self.plan, device=case.x.device)
@@ -114,15 +109,10 @@ class Normal:
 
     def hear(self, case: Case, at: Plane, heard: Heard) -> Plane:
         """Along the normal from there."""
-        mean = 2 * heard.share_won() - 1
-        vote = heard.won.to(case.x) * 2 - 1
-        vote = torch.where(mean.abs()[:, None] >= 1, vote, vote - mean[:, None].to(vote)) * heard.asked
-        aside = (heard.points - at.x_adv[:, None]).flatten(2)
-        normal = torch.bmm(vote[:, None].to(aside), aside).view_as(case.x)
         return in_phase(
             at,
             REACH,
-            normal=case.threat.steepest(normal),
+            normal=case.threat.steepest(direction(at.x_adv, heard)),
             length=case.threat.size(at.x_adv - case.x),
             iteration=at.iteration + 1,
             tried=torch.zeros_like(at.tried),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access, Labels, Query
-from holdfast.attacks.by_labels import Approach, Begin, tolerance
+from holdfast.attacks.by_labels import Approach, Begin, direction, tolerance
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.attacks.phases import Heard, Phase, Walk, begin, go_on, in_phase, one_each
@@ -38,7 +38,7 @@ class HopSkipJump:
 
     It begins at the nearest given picture of another class, else at a blend with noise. The direction is the mean of
     random ones, those that reach the goal counted for and the others against it; they are random signs here, which
-    cost a tenth of normal draws. A move that finds nothing is halved.
+    are cheaper to draw than normal numbers. A move that finds nothing is halved.
     Cost: `queries` forward passes, labels alone.
     Source: Chen, Jordan & Wainwright 2020, arXiv:1904.02144, algorithm 2; step and tolerance for L2 and Linf.
     """
@@ -103,16 +103,9 @@ class Estimate:
         return points.clamp_(case.threat.low, case.threat.high), count
 
     def hear(self, case: Case, at: Edge, heard: Heard) -> Edge:
-        """The mean direction, less its part that says only how often points won."""
-        mean = 2 * heard.share_won() - 1
-        vote = heard.won.to(case.x) * 2 - 1
-        all_alike = mean.abs() >= 1
-        vote = torch.where(all_alike[:, None], vote, vote - mean[:, None].to(vote)) * heard.asked
-        aside = (heard.points - at.x_adv[:, None]).flatten(2)
-        way = torch.bmm(vote[:, None].to(aside), aside).view_as(case.x)
-        return in_phase(
-            at, MOVE, way=case.threat.steepest(way), iteration=at.iteration + 1, tried=torch.zeros_like(at.tried)
-        )
+        """Along the mean direction from there."""
+        way = case.threat.steepest(direction(at.x_adv, heard))
+        return in_phase(at, MOVE, way=way, iteration=at.iteration + 1, tried=torch.zeros_like(at.tried))
 
 
 @dataclass(frozen=True, kw_only=True)

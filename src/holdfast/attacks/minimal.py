@@ -7,6 +7,7 @@ from torch import Tensor
 
 from holdfast.attacks.case import Case
 from holdfast.lanes import column
+from holdfast.threats import Threat, whole_box
 
 
 def falling(case: Case, steps: int, first: float, last: float) -> Tensor:
@@ -23,14 +24,28 @@ def furthest(case: Case) -> Tensor:
 
 def longest(case: Case) -> float:
     """The Euclidean length of the longest move of size 1: of one value alone or of all values alike."""
-    alike = torch.ones_like(case.x[:1], dtype=torch.float64, device="cpu")
-    return max(1.0, math.sqrt(alike.numel()) / float(case.threat.size(alike)))
+    shape = tuple(case.x.shape[1:])
+    width = case.threat.high - case.threat.low
+    return max(1.0, math.sqrt(math.prod(shape)) * width / whole_box(case.threat, shape))
+
+
+def usable(values: Tensor) -> Tensor:
+    """What is not finite as 0: it tells nothing of where to go."""
+    return values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def slope_of_size(threat: Threat, delta: Tensor) -> Tensor:
+    """The gradient of the threat's size at `delta`, by autograd, whatever the norm; 0 where it has none, as at 0."""
+    with torch.enable_grad():
+        delta = delta.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(threat.size(delta).sum(), delta)
+    return usable(slope)
 
 
 def open_ways(case: Case, points: Tensor, slope: Tensor) -> Tensor:
     """`slope` with 0 for values that are at the side of the box they would move to; what is not finite counts as 0."""
     low, high = case.threat.low, case.threat.high
-    slope = slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    slope = usable(slope)
     # By arithmetic, since masks are several times slower on a CPU: 1 where there is room, else 0.
     room = slope.sign().mul_(2 * (high - low)).add_(points).clamp_(low, high).sub_(points).abs_().sign_()
     return room.mul_(slope)

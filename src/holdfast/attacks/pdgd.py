@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.case import Case
+from holdfast.attacks.minimal import usable
 from holdfast.attacks.options import at_least, positive, share
 from holdfast.attacks.penalty import Adam
 from holdfast.lanes import column
@@ -70,7 +71,7 @@ class PDGD:
         length = case.threat.size(delta).clamp_min(TINY)
         # The hinge is log(1 + exp(-margin)), whose slope fades once the goal is well reached.
         steep = (1 - at.share) * torch.sigmoid(-answer.loss.nan_to_num())
-        downhill = answer.gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).mul_(column(-steep, delta))
+        downhill = usable(answer.gradient).mul_(column(-steep, delta))
         downhill.addcmul_(delta, column(at.share / length, delta))
         adam, move = at.adam.descend(downhill, self.step_size * LAST_STEP**done)
         x_adv = move.add_(answer.points).clamp_(case.threat.low, case.threat.high)

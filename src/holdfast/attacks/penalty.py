@@ -7,6 +7,7 @@ from torch import Tensor
 
 from holdfast.access import Gradient
 from holdfast.attacks.case import Case
+from holdfast.attacks.minimal import usable
 from holdfast.lanes import choose, column
 
 BETA, BETA_SQUARE, TINY = 0.9, 0.999, 1e-8  # Adam's constants, as its paper has them
@@ -107,5 +108,4 @@ def pull(case: Case, answer: Gradient, weight: Tensor) -> tuple[Tensor, Tensor]:
     delta = answer.points - case.x
     loss = delta.flatten(1).square().sum(1) + weight * (case.goal.confidence - answer.loss).clamp_min(0)
     c = column(weight * ~answer.reached, delta)
-    gradient = delta.mul_(2).sub_(c * answer.gradient).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-    return gradient, loss
+    return usable(delta.mul_(2).sub_(c * answer.gradient)), loss

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from holdfast.access import Labels, Query
 from holdfast.attacks.case import Case
-from holdfast.lanes import column, join, take
+from holdfast.lanes import join, take
 
 State = TypeVar("State")
 
@@ -135,5 +135,10 @@ def one_each(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def between(case: Case, x_adv: Tensor, share: Tensor) -> Tensor:
-    """The point that keeps `share` (L,) of the change, in the threat's geometry."""
-    return case.threat.between(case.x, x_adv, column(share, x_adv))
+    """The point whose change has `share` (L,) of the size, in the threat's geometry."""
+    delta = x_adv - case.x
+    return (
+        case.threat.shorten(delta, share * case.threat.size(delta))
+        .add_(case.x)
+        .clamp_(case.threat.low, case.threat.high)
+    )

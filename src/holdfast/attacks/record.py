@@ -24,9 +24,10 @@ class Record:
         self.wrong = self.reached = torch.zeros_like(self.closed)
         self.looks = 1
         self.traced: Trace | None = None
-        self.checkpoints = torch.tensor(CHECKPOINTS, device=x.device)
-        nowhere = torch.full((len(x), len(CHECKPOINTS)), torch.inf, dtype=torch.float64, device=x.device)
-        self.course = nowhere if aim == "smallest" else None
+        self.course: Tensor | None = None
+        if aim == "smallest":
+            self.course = torch.full((len(x), len(CHECKPOINTS)), torch.inf, dtype=torch.float64, device=x.device)
+            self.checkpoints = torch.tensor(CHECKPOINTS, device=x.device)
 
     def start(self, wrong: Tensor, settled: Tensor, reached: Tensor, looks: int) -> None:
         """Close pictures that are not attacked: (N,) masks of those predicted wrongly, and of all that are settled.
@@ -56,8 +57,8 @@ class Record:
 
     def follow(self, picture: Tensor, best: Best, asked: Tensor) -> None:
         """Note the smallest successes of some lanes, (L,), when their pictures were `asked` about so many points."""
-        if self.course is None or best.merit.size is None:
-            return
+        assert self.course is not None  # the smallest is sought
+        assert best.merit.size is not None
         size = torch.where(best.merit.reached, best.merit.size, torch.inf).to(self.course)
         now = torch.where(self.checkpoints >= asked[:, None], size[:, None], torch.inf)
         self.course.scatter_reduce_(0, picture[:, None].expand_as(now), now, "amin")

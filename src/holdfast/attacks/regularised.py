@@ -4,16 +4,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.case import Case
+from holdfast.attacks.minimal import slope_of_size, usable
 from holdfast.attacks.options import at_least, positive
 from holdfast.attacks.penalty import Progress, Weight
 from holdfast.attacks.stages import any_lane
 from holdfast.lanes import choose, column
 from holdfast.losses.objectives import margin
-from holdfast.threats import Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +57,7 @@ class Regularised:
     def step(self, case: Case, at: "Walk", answer: Gradient) -> "tuple[Walk, Query]":
         """One step downhill, or back at the picture with the next weight."""
         uphill = column(at.weight.value, answer.points) * answer.gradient
-        downhill = outward(case.threat, answer.points - case.x).sub_(uphill)
-        downhill = downhill.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        downhill = usable(slope_of_size(case.threat, answer.points - case.x).sub_(uphill))
         x_adv = torch.sub(answer.points, downhill, alpha=self.step_size).clamp_(case.threat.low, case.threat.high)
         progress, due = at.progress.after(answer.loss, answer.reached, self.steps, abort=False)
         weight = at.weight
@@ -76,11 +74,3 @@ class Walk:
 
     progress: Progress
     weight: Weight
-
-
-def outward(threat: Threat, delta: Tensor) -> Tensor:
-    """The gradient of the threat's size at `delta`, 0 where that has none, as at no change at all."""
-    with torch.enable_grad():
-        delta = delta.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(threat.size(delta).sum(), delta)
-    return slope.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

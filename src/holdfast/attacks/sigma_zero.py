@@ -10,21 +10,19 @@ from torch import Tensor
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least, not_negative, positive
+from holdfast.attacks.penalty import Adam
 from holdfast.lanes import column
 from holdfast.losses.objectives import margin
 from holdfast.threats.threat import finite
 
-KEPT = (0.9, 0.999)  # Adam's shares of the old mean and mean square
 LAST_STEP = 0.1  # of the first, where the cosine ends
-TINY = 1e-8
 
 
 @dataclass(frozen=True)
 class Descent:
     """Where a lane is, one row a lane."""
 
-    mean: Tensor  # of gradients, like the pictures
-    square: Tensor  # mean of their squares
+    adam: Adam
     threshold: Tensor  # (L,) changes below it are taken back, in widths of the box
 
 
@@ -64,19 +62,19 @@ class SigmaZero:
     def start(self, case: Case) -> tuple[Descent, Query]:
         """Begin at the picture."""
         threshold = torch.full_like(case.x.flatten(1)[:, 0], self.threshold)
-        at = Descent(torch.zeros_like(case.x), torch.zeros_like(case.x), threshold)
-        return at, Query(case.x, gradient_of=margin)
+        return Descent(Adam.fresh(case.x), threshold), Query(case.x, gradient_of=margin)
 
     def step(self, case: Case, at: Descent, answer: Gradient) -> tuple[Descent, Query]:
         """A step of Adam, cut to the box, and small changes taken back."""
         low, high, reached = case.threat.low, case.threat.high, answer.reached
         uphill = self.uphill(answer.points - case.x, answer.gradient, reached, high - low)
-        x_adv = self.adam(at, uphill, case.round).mul_(high - low).add_(answer.points).clamp_(low, high)
+        adam, move = at.adam.descend(uphill.neg_(), self.step_at(case.round - 1).to(uphill))
+        x_adv = move.mul_(high - low).add_(answer.points).clamp_(low, high)
         rise = self.threshold_step * self.step_at(case.round).to(x_adv)
         threshold = (at.threshold + torch.where(reached, rise, -rise)).clamp_(0, 1)
         small = (x_adv - case.x).abs_() < column(threshold * (high - low), x_adv)
         x_adv = torch.where(small, case.x, x_adv)
-        return Descent(at.mean, at.square, threshold), Query(x_adv, gradient_of=margin)
+        return Descent(adam, threshold), Query(x_adv, gradient_of=margin)
 
     def uphill(self, delta: Tensor, gradient: Tensor, reached: Tensor, width: float) -> Tensor:
         """Minus the gradient of what is descended, its largest value 1; `delta` is used up."""
@@ -87,15 +85,6 @@ class SigmaZero:
         uphill = finite(gradient).mul_(column(short, delta)).sub_(count)
         largest = uphill.flatten(1).abs().amax(1).clamp_min_(torch.finfo(delta.dtype).tiny)
         return uphill.div_(column(largest, delta))
-
-    def adam(self, at: Descent, uphill: Tensor, t: Tensor) -> Tensor:
-        """The step number `t` (L,), from 1, in widths of the box. The two means are brought up to date in place."""
-        at.mean.lerp_(uphill, 1 - KEPT[0])
-        at.square.mul_(KEPT[1]).addcmul_(uphill, uphill, value=1 - KEPT[1])
-        unbiased = (1 - torch.tensor(KEPT[1], dtype=torch.float64, device=t.device) ** t).sqrt()
-        length = self.step_at(t - 1) * unbiased / (1 - torch.tensor(KEPT[0], dtype=torch.float64, device=t.device) ** t)
-        unit = at.square.sqrt().add_(column((TINY * unbiased).to(uphill), uphill))
-        return torch.div(at.mean, unit, out=unit).mul_(column(length.to(uphill), uphill))
 
     def step_at(self, t: Tensor) -> Tensor:
         """(L,) float64: the step size after `t` steps, along half a cosine down to a tenth."""

@@ -11,6 +11,7 @@ from holdfast.access import Access, Gradient, Jacobian, Query, Scores
 from holdfast.attacks.case import Case
 from holdfast.attacks.deepfool import candidates, past_nearest
 from holdfast.attacks.fab import leads
+from holdfast.attacks.minimal import usable
 from holdfast.attacks.options import at_least, not_negative
 from holdfast.lanes import choose, column
 from holdfast.losses.objectives import margin
@@ -154,6 +155,6 @@ def with_success(case: Case, way: Way, answer: Scores) -> Way:
 
 def projected(case: Case, way: Way, answer: Gradient) -> Tensor:
     """Where the round began, moved as the picture has to be to get onto the plane through the points asked about."""
-    normal = answer.gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    normal = usable(answer.gradient)
     gain = (normal * (answer.points - case.x)).flatten(1).sum(1)
     return case.threat.reach(case.x, normal, gain).add_(way.base).clamp_(case.threat.low, case.threat.high)

@@ -81,13 +81,6 @@ class L0:
         way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
         return (way * in_turn(room, weight, weight * room, gap.abs())).view_as(x)
 
-    def between(self, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
-        """The largest changes alone, `share` of their number rounded down."""
-        delta = x_adv - x
-        count = (share.flatten() * self.size(delta)).floor()
-        kept = self.with_eps(count)._largest(delta.flatten(1).abs())
-        return torch.where(kept.view_as(x), x_adv, x)
-
     def dual(self, grad: Tensor) -> Tensor:
         """The largest absolute value times the width of the box."""
         return grad.flatten(1).abs().amax(1) * (self.high - self.low)
@@ -113,9 +106,8 @@ class L0:
 
     def _largest(self, score: Tensor) -> Tensor:
         """True at the `eps` largest of each row of (N, d), the first of equal ones."""
-        order = score.argsort(dim=1, descending=True, stable=True)
-        rank = torch.arange(score.shape[1], device=score.device).expand_as(order)
-        return torch.empty_like(order, dtype=torch.bool).scatter_(1, order, rank + 1 <= per_lane(self.eps, score))
+        count = torch.as_tensor(self.eps, dtype=torch.float64, device=score.device).expand(len(score))
+        return largest(score, count.floor()) > 0
 
 
 def largest(score: Tensor, count: Tensor) -> Tensor:

@@ -108,10 +108,6 @@ class L1:
         way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
         return (way * in_turn(room, weight, weight, gap.abs())).view_as(x)
 
-    def between(self, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
-        """The straight line."""
-        return x + share * (x_adv - x)
-
     def dual(self, grad: Tensor) -> Tensor:
         """The largest absolute value."""
         return grad.flatten(1).abs().amax(1)

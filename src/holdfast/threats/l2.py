@@ -96,10 +96,6 @@ class L2:
         way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
         return (way * together(room, weight, weight, gap.abs())).view_as(x)
 
-    def between(self, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
-        """The straight line."""
-        return x + share * (x_adv - x)
-
     def dual(self, grad: Tensor) -> Tensor:
         """The Euclidean length."""
         return grad.flatten(1).square().sum(1).sqrt()

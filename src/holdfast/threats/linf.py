@@ -62,11 +62,6 @@ class Linf:
         way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
         return (way * together(room, weight, None, gap.abs())).view_as(x)
 
-    def between(self, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
-        """The change cut at `share` of its largest value."""
-        most = share * cast(Tensor, per_lane(self.size(x_adv - x), x))
-        return torch.clamp(x_adv, x - most, x + most)
-
     def dual(self, grad: Tensor) -> Tensor:
         """The sum of absolute values."""
         return grad.flatten(1).abs().sum(1)

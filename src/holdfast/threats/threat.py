@@ -78,9 +78,6 @@ class Threat(Protocol):
         Where the box does not allow that much, the move that comes nearest. Cost: one sort a picture.
         """
 
-    def between(self, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
-        """A point on the way from `x` (share 0) to `x_adv` (share 1), of `share` (N, 1, ...) times its size or less."""
-
     def dual(self, grad: Tensor) -> Tensor:
         """(N,): the most that <grad, move> can be for moves of size 1, without the box."""
 
