@@ -2,16 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from bench.contest import BATCH, Entry, Outcome, attempt, our_attacks, peers_attacks
+from bench.contest import BATCH, OURS, Entry, Outcome, attempt, our_attacks, peers_attacks
 from bench.peers import BY_LABELS
-from holdfast.access import Access
-from holdfast.attacks import ATTACKS, Attack, smallest
-from holdfast.attacks.attack import minimal
+from holdfast.attacks import smallest
 from holdfast.threats import THREATS
 
 
@@ -31,8 +28,8 @@ def outcomes(
     entries = chosen([*our_attacks(norm, cap, by_labels=True), *peers_attacks(BY_LABELS, norm, cap)])
     done = []
     for entry in entries:
-        if entry.library == "holdfast":
-            done.append(ours(entry, model, x, y, norm, cap))
+        if entry.library == OURS:
+            done.append(ours(entry, model, x, y, norm))
         else:
             singles = [attempt(entry, model, x[i : i + 1], y[i : i + 1], norm, cap) for i in range(len(x))]
             done.append(joined(singles, norm))
@@ -40,19 +37,11 @@ def outcomes(
     return done
 
 
-def named(kind: str, queries: int) -> Attack:
-    """One of ours with so many questions."""
-    attack = ATTACKS[kind]()
-    assert minimal(attack)
-    assert attack.access == Access.LABELS
-    changed: Attack = replace(attack, queries=queries)  # type: ignore[type-var]
-    return changed
-
-
-def ours(entry: Entry, model: nn.Module, x: Tensor, y: Tensor, norm: str, cap: int) -> Outcome:
+def ours(entry: Entry, model: nn.Module, x: Tensor, y: Tensor, norm: str) -> Outcome:
     """By the engine's own count, which tests hold to what hooks see."""
+    assert entry.attack is not None
     begun = time.process_time()
-    found = smallest(named(entry.kind, cap), model, x, y, THREATS[norm](eps=0), batch=BATCH)
+    found = smallest(entry.attack, model, x, y, THREATS[norm](eps=0), batch=BATCH)
     spent = time.process_time() - begun
     delta = found.x_adv.double() - x.double()
     sizes = {

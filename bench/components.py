@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.attack_speed import BATCH, STEPS, bare
-from bench.reference import NORMS, attackable, ours
+from bench.peers.peer import OF_AUTOATTACK
+from bench.reference import attackable, ours
 from bench.rounds import interleaved, ratio
 from holdfast.attacks import APGD, Square, run
 from holdfast.evaluate import speed
@@ -36,7 +37,7 @@ def apgd_losses(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, steps: i
 
     noting = Losses(model, y)
     theirs = APGDAttack(
-        noting, n_iter=steps, norm=NORMS[threat.name], eps=float(threat.eps), seed=0, device="cpu", loss="ce"
+        noting, n_iter=steps, norm=OF_AUTOATTACK[threat.name], eps=float(threat.eps), seed=0, device="cpu", loss="ce"
     )
     theirs.init_hyperparam(x)
     torch.manual_seed(0)
@@ -81,7 +82,13 @@ def square_queries(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, queri
         right = model(x).argmax(1) == y
     x, y = x[right], y[right]
     theirs = SquareAttack(
-        model, norm=NORMS[threat.name], eps=float(threat.eps), n_queries=queries, n_restarts=1, seed=0, device="cpu"
+        model,
+        norm=OF_AUTOATTACK[threat.name],
+        eps=float(threat.eps),
+        n_queries=queries,
+        n_restarts=1,
+        seed=0,
+        device="cpu",
     )  # of itself it rescales its schedule, as ours does
     theirs.init_hyperparam(x)
     torch.manual_seed(0)

@@ -5,7 +5,7 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,9 @@ from bench.peers import Peer
 from bench.steps import steps
 from bench.tracking import Exhausted, Tracked
 from holdfast.access import Access
-from holdfast.attacks import ATTACKS, Attack, smallest
+from holdfast.attacks import ATTACKS, Attack, build, smallest
 from holdfast.attacks.attack import minimal, norms
+from holdfast.options import describe, to_plain
 from holdfast.threats import THREATS
 
 OURS = "holdfast"
@@ -33,6 +34,7 @@ class Entry:
     kind: str
     options: Mapping[str, Any]  # what it is given beyond its defaults, or for ours all of them
     call: Callable[[Tracked], Tensor]  # what it returns
+    attack: Attack | None = None  # one of ours
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,20 @@ def our_attacks(norm: str, cap: int | None, by_labels: bool = False) -> list[Ent
 
     Of those that see labels alone, all with `cap` questions; else of the others.
     """
-    made = {name: with_steps(kind(), steps(name, cap)) for name, kind in ATTACKS.items()}
-    if by_labels:
-        made = {name: replace(attack, queries=cap) for name, attack in made.items() if hasattr(attack, "queries")}
-    return [
-        Entry(OURS, f"{OURS}:{name}", name, shown(attack), partial(call_ours, attack, norm))
-        for name, attack in made.items()
-        if minimal(attack)
-        and (not norms(attack) or norm in norms(attack))
-        and (attack.access == Access.LABELS) == by_labels
-    ]
+    entries = []
+    for name, kind in ATTACKS.items():
+        if minimal(kind) and (kind.access == Access.LABELS) == by_labels and norm in (norms(kind) or THREATS):
+            attack = with_count(name, "queries", cap) if by_labels else with_count(name, "steps", steps(name, cap))
+            entries.append(
+                Entry(OURS, f"{OURS}:{name}", name, to_plain(attack), partial(call_ours, attack, norm), attack)
+            )
+    return entries
 
 
-def with_steps(attack: Attack, count: int | None) -> Attack:
-    """The attack with that many steps, if it has such an option and there is a number to set."""
-    if count is None or not is_dataclass(attack) or "steps" not in {field.name for field in fields(attack)}:
-        return attack
-    return replace(attack, steps=count)
-
-
-def shown(attack: Attack) -> dict[str, Any]:
-    """Its options, for the result."""
-    return {field.name: str(getattr(attack, field.name)) for field in fields(attack)}  # type: ignore[arg-type]
+def with_count(name: str, option: str, count: int | None) -> Attack:
+    """The attack of that name with so many steps or questions, if it has the option and there is a number to set."""
+    known = {each.name for each in describe(ATTACKS[name])}
+    return build(name, {option: str(count)} if count is not None and option in known else {})
 
 
 def call_ours(attack: Attack, norm: str, model: Tracked) -> Tensor:

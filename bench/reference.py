@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.peers.peer import OF_AUTOATTACK
 from holdfast.attacks import AttackResult, Reserve, run
 from holdfast.evaluate import speed, suite
 from holdfast.threats import Threat
 
-NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 BATCH = 250
 
 
@@ -48,7 +48,7 @@ def autoattack(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> tuple[
     counted = Counted(model)
     with contextlib.redirect_stdout(io.StringIO()):
         attack = AutoAttack(
-            counted, norm=NORMS[threat.name], eps=float(threat.eps), version="standard", device="cpu", seed=0
+            counted, norm=OF_AUTOATTACK[threat.name], eps=float(threat.eps), version="standard", device="cpu", seed=0
         )
         found = attack.run_standard_evaluation(x, y, batch_size=len(x))
     x_adv = found if isinstance(found, Tensor) else found[0]

@@ -238,7 +238,7 @@ def test_every_minimal_attack_takes_part():
         parts = {by_labels: our_attacks(norm, 2000, by_labels=by_labels) for by_labels in (False, True)}
         assert sorted(entry.kind for part in parts.values() for entry in part) == sorted(expected)
         assert all((made[entry.kind].access == Access.LABELS) == by for by, part in parts.items() for entry in part)
-        assert all(entry.options["queries"] == "2000" for entry in parts[True])
+        assert all(entry.options["queries"] == 2000 for entry in parts[True])
         assert all(json.dumps(entry.options) for part in parts.values() for entry in part)
 
 
@@ -250,11 +250,12 @@ class Unheard:
     minimal = True
 
 
-def test_settings_of_attacks_that_nobody_has_named():
-    assert contest.with_steps(FAB(), steps("fab", 2000)).steps == 166
-    assert contest.with_steps(FAB(), steps("fab", None)).steps == 100
-    assert contest.with_steps(Unheard(), steps("unheard", 2000)) == Unheard()
-    assert contest.with_steps(Unheard(), 50) == Unheard()
+def test_settings_of_attacks_that_nobody_has_named(monkeypatch):
+    assert contest.with_count("fab", "steps", steps("fab", 2000)).steps == 166
+    assert contest.with_count("fab", "steps", steps("fab", None)).steps == 100
+    monkeypatch.setitem(ATTACKS, "unheard", Unheard)
+    assert contest.with_count("unheard", "steps", steps("unheard", 2000)) == Unheard()
+    assert contest.with_count("unheard", "steps", 50) == Unheard()
     assert all(steps(kind, 1) == 1 for kind in PASSES_A_STEP)
 
 

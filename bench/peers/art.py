@@ -14,19 +14,23 @@ def attack(name: str) -> Call:
     """An attack from its class, all pictures in a batch, where the default is one."""
 
     def call(model: nn.Module, x: Tensor, y: Tensor, norm: str, options: Options) -> Tensor:
-        estimator = import_module("art.estimators.classification").PyTorchClassifier(
-            model=model,
-            loss=nn.CrossEntropyLoss(),
-            input_shape=tuple(x.shape[1:]),
-            nb_classes=model.classes,
-            clip_values=(0.0, 1.0),
-            device_type="cpu",
-        )
-        maker = getattr(import_module("art.attacks.evasion"), name)
-        found = maker(estimator, batch_size=len(x), verbose=False, **options).generate(x=x.numpy(), y=y.numpy())
-        return torch.from_numpy(found).to(x)
+        return generated(name, model, x, y, {"batch_size": len(x), **options})
 
     return call
+
+
+def generated(name: str, model: nn.Module, x: Tensor, y: Tensor, options: Options) -> Tensor:
+    """What an attack of that class makes, given such options."""
+    estimator = import_module("art.estimators.classification").PyTorchClassifier(
+        model=model,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=tuple(x.shape[1:]),
+        nb_classes=model.classes,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
+    made = getattr(import_module("art.attacks.evasion"), name)(estimator, verbose=False, **options)
+    return torch.from_numpy(made.generate(x=x.numpy(), y=y.numpy())).to(x)
 
 
 def searched(norm: str, steps: int | None) -> Options:

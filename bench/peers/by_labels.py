@@ -4,10 +4,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from bench.peers import foolbox
+from bench.peers import art, foolbox
 from bench.peers.peer import Call, Options, Peer
 
 NORMS = {"l2": 2, "linf": np.inf}
@@ -28,17 +27,8 @@ def of_art(name: str, with_norm: bool, **options: object) -> Call:
     """From its class."""
 
     def call(model: nn.Module, x: Tensor, y: Tensor, norm: str, given: Options) -> Tensor:
-        estimator = import_module("art.estimators.classification").PyTorchClassifier(
-            model=model,
-            loss=nn.CrossEntropyLoss(),
-            input_shape=tuple(x.shape[1:]),
-            nb_classes=model.classes,
-            clip_values=(0.0, 1.0),
-            device_type="cpu",
-        )
         chosen = {"norm": NORMS[norm]} if with_norm else {}
-        made = getattr(import_module("art.attacks.evasion"), name)(estimator, verbose=False, **options, **chosen)
-        return torch.from_numpy(made.generate(x=x.numpy(), y=y.numpy())).to(x)
+        return art.generated(name, model, x, y, {**options, **chosen})
 
     return call
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+OF_AUTOATTACK = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+"""Norms as AutoAttack and what comes from it call them."""
+
 Options = Mapping[str, Any]
 Call = Callable[[nn.Module, Tensor, Tensor, str, Options], Tensor]
 """From a model, pictures (N, C, H, W) in [0, 1], labels, the norm and options to what the attack returns."""

@@ -4,17 +4,15 @@ from importlib import import_module
 
 from torch import Tensor, nn
 
-from bench.peers.peer import Call, Options, Peer, steps_as
+from bench.peers.peer import OF_AUTOATTACK, Call, Options, Peer, steps_as
 from bench.steps import SEARCHES
-
-NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
 
 def attack(name: str, normed: bool = False) -> Call:
     """An attack from its class."""
 
     def call(model: nn.Module, x: Tensor, y: Tensor, norm: str, options: Options) -> Tensor:
-        named = {"norm": NORMS[norm]} if normed else {}
+        named = {"norm": OF_AUTOATTACK[norm]} if normed else {}
         found: Tensor = getattr(import_module("torchattacks"), name)(model, **named, **options)(x, y)
         return found
 
@@ -51,7 +49,7 @@ PEERS = (
         library="torchattacks",
         attack="FAB",
         kind="fab",
-        norms=tuple(NORMS),
+        norms=tuple(OF_AUTOATTACK),
         call=attack("FAB", normed=True),
         options=steps_as("steps"),
     ),
@@ -59,7 +57,7 @@ PEERS = (
         library="torchattacks",
         attack="FAB multi-targeted",
         kind="fab-t",
-        norms=tuple(NORMS),
+        norms=tuple(OF_AUTOATTACK),
         call=attack("FAB", normed=True),
         options=every_target,
     ),
