@@ -39,9 +39,9 @@ from bench.contest import Entry, Outcome, attempt, our_attacks, peers_attacks
 from bench.networks import network
 from bench.steps import COMPARED
 from holdfast import data
-from holdfast.threats import THREATS
 
 NETWORKS = {"cnn": "fashion-mnist", "cnn-hardened": "fashion-mnist", "resnet8-hardened": "cifar-10"}
+NORMS = ("linf", "l2", "l1", "l0")  # in which peers have attacks
 CAP = 2000
 QUERIES = (1000, 5000)  # of attacks that see labels alone
 
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("runs/bench"), help="where networks are kept")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/minimal.json"))
     parser.add_argument("--only", choices=NETWORKS, nargs="+", help="networks, else those of Fashion-MNIST")
-    parser.add_argument("--norm", choices=THREATS, nargs="+", default=list(THREATS))
+    parser.add_argument("--norm", choices=NORMS, nargs="+", default=list(NORMS))
     parser.add_argument("--attack", nargs="+", help="kinds of attack, such as ddn; else all")
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--cap", type=int, default=CAP, help="passes a picture may cost, forward and backward together")

@@ -91,7 +91,7 @@ def test_keeps_the_smallest_seen_whatever_comes_after():
     model = Tracked(net.requires_grad_(False), x, torch.tensor([0]))
     for move in ([0.3, 0.3], [0.0, 0.25], [0.11, 0.11], [0.0, 0.0], [0.05, 0.05], [0.2, 0.2]):
         model(x + torch.tensor(move, dtype=torch.float64).view_as(x))
-    expected = {"linf": 0.11, "l2": 0.11 * math.sqrt(2), "l1": 0.22, "l0": 1.0}
+    expected = {"linf": 0.11, "l2": 0.11 * math.sqrt(2), "l1": 0.22, "l0": 1.0, "pixels": 1.0}
     assert {name: float(sizes[0]) for name, sizes in model.smallest.items()} == pytest.approx(expected)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from holdfast.attacks import DDN, FMN, PDPGD, run, smallest
 from holdfast.errors import OptionError
-from holdfast.threats import L0, L2, THREATS, Linf
+from holdfast.threats import L2, THREATS, Linf
 from nets import linear, tiny_case
 
 ATTACKS = [DDN(steps=40), FMN(steps=40), PDPGD(steps=40)]
@@ -64,7 +64,7 @@ def test_values_at_the_side_of_the_box_do_not_hide_the_boundary(attack, kind):
     x = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
     found = smallest(attack, steep_background(), x, torch.tensor([0, 0]), kind(eps=0))
     assert found.success.all()
-    assert (found.size <= (1 if kind is L0 else 0.25)).all()
+    assert (found.size <= (1 if kind.grain else 0.25)).all()
 
 
 @every

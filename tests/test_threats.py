@@ -14,12 +14,19 @@ from scipy import optimize, stats
 from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.lanes import take
-from holdfast.threats import L0, L1, L2, THREATS, Linf, build
+from holdfast.threats import L0, L1, L2, THREATS, Linf, Pixels, build
 from holdfast.threats.l2 import _scale
 
 few = settings(deadline=None, max_examples=25)
 # Name and, for d values in a box of width 1, a radius that neither pins nor frees everything.
-RADII = {"linf": lambda d: 0.2, "l2": lambda d: 0.4 * math.sqrt(d / 4), "l1": lambda d: 0.2 * d, "l0": lambda d: d // 2}
+RADII = {
+    "linf": lambda d: 0.2,
+    "l2": lambda d: 0.4 * math.sqrt(d / 4),
+    "l1": lambda d: 0.2 * d,
+    "l0": lambda d: d // 2,
+    "pixels": lambda d: d // 2,
+}
+COUNTED = ("l0", "pixels")  # the same where inputs have no channels
 every = pytest.mark.parametrize("name", list(THREATS))
 BOXES = [(0.0, 1.0), (-0.5, 0.5), (0.1, 0.9), (0.0, 255.0), (-2.0, 1.0)]
 boxes = st.sampled_from(BOXES)
@@ -28,7 +35,7 @@ seeds = st.integers(0, 10**6)
 
 
 def radius(name, d, box=(0.0, 1.0)):
-    return RADII[name](d) * (1 if name == "l0" else box[1] - box[0])
+    return RADII[name](d) * (1 if name in COUNTED else box[1] - box[0])
 
 
 def case(seed, n, d, box=(0.0, 1.0), dtype=torch.float64, reach=1.0):
@@ -44,7 +51,7 @@ def case(seed, n, d, box=(0.0, 1.0), dtype=torch.float64, reach=1.0):
 
 def make(name, d, box=(0.0, 1.0), share=1.0):
     eps = radius(name, d, box) * share
-    return build(name, eps=round(eps) if name == "l0" else eps, low=box[0], high=box[1])
+    return build(name, eps=round(eps) if name in COUNTED else eps, low=box[0], high=box[1])
 
 
 def length(name, delta):
@@ -55,6 +62,11 @@ def length(name, delta):
         "l2": lambda: np.sqrt((size**2).sum(1)),
         "l1": lambda: size.sum(1),
         "l0": lambda: (size > 0).sum(1).astype(float),
+        "pixels": lambda: (
+            (np.abs(delta.numpy()).reshape(*delta.shape[:2], -1) > 0).any(1).sum(1).astype(float)
+            if delta.ndim > 2
+            else (size > 0).sum(1).astype(float)
+        ),
     }[name]()
 
 
@@ -62,7 +74,7 @@ def nearest(name, v, x, eps, low, high):
     """The nearest feasible point of one picture in float64, by a root of the multiplier or by trying every subset."""
     if name == "linf":
         return np.clip(v, np.maximum(x - eps, low), np.minimum(x + eps, high))
-    if name == "l0":
+    if name in COUNTED:
         every_set = itertools.combinations(range(len(x)), min(int(eps), len(x)))
         points = [np.where(np.isin(range(len(x)), chosen), np.clip(v, low, high), x) for chosen in every_set]
         return min(points, key=lambda z: ((z - v) ** 2).sum())
@@ -103,7 +115,7 @@ def test_projection_is_the_nearest_point(name, seed, d, box, share):
         want = nearest(name, point, start, threat.eps, *box)
         near, best = ((z - point) ** 2).sum(), ((want - point) ** 2).sum()
         assert near == pytest.approx(best, rel=1e-9, abs=1e-9 * (box[1] - box[0]) ** 2)
-        if name != "l0":  # the set is convex: the nearest point is the only one
+        if name not in COUNTED:  # the set is convex: the nearest point is the only one
             np.testing.assert_allclose(z, want, atol=1e-7 * (box[1] - box[0]))
 
 
@@ -172,7 +184,7 @@ def test_projection_leaves_inside_points_alone(name, seed, d, box, dtype):
     threat = make(name, d, box)
     x, _ = case(seed, 5, d, box, dtype)
     z = threat.sample(x, Draws(seed, torch.arange(5)))
-    smaller = x + (z - x) * (1 if name == "l0" else 0.999)
+    smaller = x + (z - x) * (1 if name in COUNTED else 0.999)
     smaller = smaller.clamp(*box)
     assert torch.equal(threat.project(smaller, x), smaller)
     assert torch.equal(threat.project(x, x), x)
@@ -232,8 +244,8 @@ def test_one_radius_a_lane(name):
     """Each lane as if alone with its own radius, in every method; and a tree that lanes can be taken from."""
     x, v = case(3, 5, 12, dtype=torch.float32)
     x, v = x.view(5, 3, 2, 2), v.view(5, 3, 2, 2)
-    eps = torch.tensor([0.0, 0.1, 0.2, 0.5, 1.0], dtype=torch.float64) * (12 if name == "l0" else 1)
-    eps = eps.round() if name == "l0" else eps
+    eps = torch.tensor([0.0, 0.1, 0.2, 0.5, 1.0], dtype=torch.float64) * (12 if name in COUNTED else 1)
+    eps = eps.round() if name in COUNTED else eps
     draws = Draws(5, torch.arange(5))
     lanes = make(name, 12).with_eps(eps)
     made = [lanes.project(v, x), lanes.sample(x, draws), lanes.steepest(v - x), *lanes.limits(x)]
@@ -318,11 +330,11 @@ def test_steepest_gains_most(name, seed, d, dtype):
     move = threat.steepest(grad)
     assert move.dtype == dtype
     size = length(name, move)
-    np.testing.assert_allclose(size, min(threat.eps, d) if name == "l0" else 1, rtol=1e-6)
+    np.testing.assert_allclose(size, min(threat.eps, d) if name in COUNTED else 1, rtol=1e-6)
     gain = (move * grad).sum(1)
     for _ in range(20):
         other = torch.tensor(rng.standard_normal((3, d)), dtype=dtype)
-        if name == "l0":  # values in [-1, 1], as many as allowed
+        if name in COUNTED:  # values in [-1, 1], as many as allowed
             other = other.clamp(-1, 1) * (torch.rand(3, d).argsort(1).argsort(1) < threat.eps)
         else:
             other = other / torch.tensor(length(name, other), dtype=dtype)[:, None]
@@ -425,8 +437,8 @@ def test_shortened_is_the_nearest_of_that_size(name, seed, d):
     threat = make(name, d, (-50.0, 50.0))
     length_ = share * threat.size(delta)
     got = threat.shorten(delta, length_)
-    assert (threat.size(got) <= (length_.ceil() if name == "l0" else length_) * (1 + 1e-9)).all()
-    limit = length_.ceil() if name == "l0" else length_
+    assert (threat.size(got) <= (length_.ceil() if name in COUNTED else length_) * (1 + 1e-9)).all()
+    limit = length_.ceil() if name in COUNTED else length_
     want = threat.with_eps(limit).project(delta, torch.zeros_like(delta))
     torch.testing.assert_close((got - delta).square().sum(1), (want - delta).square().sum(1), rtol=1e-6, atol=1e-9)
     assert torch.equal(threat.shorten(delta, 2 * threat.size(delta) + 1), delta)
@@ -554,12 +566,13 @@ def test_shape_and_layout_do_not_matter(name):
     x, v = case(8, 4, 60, dtype=torch.float32)
     threat, draws = make(name, 60), Draws(1, torch.arange(4))
     flat = [threat.project(v, x), threat.steepest(v - x, x), threat.sample(x, draws)]
-    picture = [a.view(4, 3, 4, 5) for a in (x, v)]
+    shape = (4, 1, 12, 5) if name == "pixels" else (4, 3, 4, 5)
+    picture = [a.view(shape) for a in (x, v)]
     last = [a.to(memory_format=torch.channels_last) for a in picture]
     for xs, vs in (picture, last):
         got = [threat.project(vs, xs), threat.steepest(vs - xs, xs), threat.sample(xs, draws)]
         for a, b in zip(got, flat):
-            torch.testing.assert_close(a, b.view(4, 3, 4, 5), rtol=0, atol=1e-6)
+            torch.testing.assert_close(a, b.view(shape), rtol=0, atol=1e-6)
 
 
 @every
@@ -578,7 +591,9 @@ def test_record(name):
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(OptionError, match=r"unknown threat 'linff'; known: l0, l1, l2, linf. Did you mean 'linf'"):
+    with pytest.raises(
+        OptionError, match=r"unknown threat 'linff'; known: l0, l1, l2, linf, pixels. Did you mean 'linf'"
+    ):
         build("linff", eps=0.1)
 
 
@@ -607,3 +622,70 @@ def test_wrong_options_say_how_to_mend_them(name, options, text):
 def test_wrong_spread(spread):
     with pytest.raises(OptionError, match=r"L1: spread=.*; allowed: 0 < spread <= 1"):
         L1(eps=1.0, spread=spread)
+
+
+# --- pixels, whose channels count together ---
+
+
+def coloured(seed, n=4, width=3):
+    """Pictures of two channels and `width` pixels, and points around them."""
+    x, v = case(seed, n, 2 * width)
+    return x.view(n, 2, 1, width), v.view(n, 2, 1, width)
+
+
+def test_pixels_count_their_channels_together():
+    delta = torch.tensor([[[[0.1, 0.0, 0.0]], [[0.2, 0.0, -0.1]]]])
+    assert Pixels(eps=0).size(delta).tolist() == [2]
+    assert L0(eps=0).size(delta).tolist() == [3]
+    assert Pixels(eps=0).size(delta.flatten(1)).tolist() == [3]
+
+
+@few
+@given(seed=seeds, eps=st.integers(0, 3))
+def test_nearest_point_of_few_pixels(seed, eps):
+    """Every choice of pixels tried."""
+    x, v = coloured(seed)
+    got = Pixels(eps=eps).project(v, x)
+    boxed = v.clamp(0, 1)
+    masks = [torch.tensor([i in kept for i in range(3)]) for kept in itertools.combinations(range(3), eps)]
+    best = torch.stack([(torch.where(mask, boxed, x) - v).square().flatten(1).sum(1) for mask in masks]).amin(0)
+    torch.testing.assert_close((got - v).square().flatten(1).sum(1), best)
+    assert (Pixels(eps=eps).size(got - x) <= eps).all()
+
+
+@few
+@given(seed=seeds)
+def test_fewest_pixels_that_reach_a_plane(seed):
+    """As few as any choice of pixels needs, all their room used; in the box, and to the amount."""
+    x, normal = coloured(seed)
+    normal = normal - 0.5
+    room = torch.where(normal > 0, 1 - x, x)
+    gains = (normal.abs() * room).sum(1).flatten(1)
+    gap = gains.sum(1) * torch.tensor([0.2, 0.5, 0.8, 0.99])
+    move = Pixels(eps=0).reach(x, normal, gap)
+    torch.testing.assert_close((normal * move).flatten(1).sum(1), gap)
+    assert ((x + move >= -1e-12) & (x + move <= 1 + 1e-12)).all()
+    fewest = [
+        min(n for n in range(4) if any(sum(c) >= need for c in itertools.combinations(row, n)))
+        for row, need in zip(gains.tolist(), (gap * (1 - 1e-9)).tolist(), strict=True)
+    ]
+    assert Pixels(eps=0).size(move).tolist() == fewest
+
+
+def test_pixels_by_their_lengths():
+    delta = torch.tensor([[[[0.3, 0.4, 0.0]], [[0.4, 0.0, 0.6]]]])  # lengths 0.5, 0.4, 0.6
+    threat = Pixels(eps=0)
+    kept = (threat.shorten(delta, torch.tensor([2.0])) != 0).any(1).flatten().tolist()
+    assert kept == [True, False, True]
+    kept = (threat.shrink(delta, torch.tensor([0.45**2 / 2])) != 0).any(1).flatten().tolist()
+    assert kept == [True, False, True]
+    assert threat.shrink(delta, torch.tensor([0.45**2 / 2]))[0, 1, 0, 0] == delta[0, 1, 0, 0]
+
+
+def test_moves_of_pixels_use_all_channels():
+    grad = torch.tensor([[[[0.3, -0.5, 0.0]], [[0.3, 0.0, 0.1]]]])
+    assert Pixels(eps=1).steepest(grad).tolist() == [[[[1, 0, 0]], [[1, 0, 0]]]]
+    assert Pixels(eps=0, high=2.0).dual(grad).tolist() == pytest.approx([1.2])
+    x = torch.full((5, 3, 4, 4), 0.5)
+    inside = Pixels(eps=2).sample(x, Draws(3, torch.arange(5)))
+    assert ((inside != x).sum((1, 2, 3)) == 6).all()

@@ -113,13 +113,14 @@ def test_eight_bits_are_256_levels_of_the_box(low, high, returned, rounded):
 @given(st.integers(0, 10**6), st.sampled_from(sorted(NORMS)))
 @settings(max_examples=30)
 def test_norms_agree_with_sums_written_out(seed, norm):
-    delta = torch.randn(3, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    delta = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     delta[delta.abs() < 0.4] = 0
     expected = []
     for row in delta.tolist():
-        values = [abs(value) for value in row]
+        values = [abs(value) for channel in row for value in channel]
         plain = {"linf": max(values), "l1": sum(values), "l2": sum(v * v for v in values) ** 0.5}
-        expected.append({**plain, "l0": float(sum(v != 0 for v in values))}[norm])
+        pixels = sum(any(channels) for channels in zip(*row, strict=True))
+        expected.append({**plain, "l0": float(sum(v != 0 for v in values)), "pixels": float(pixels)}[norm])
     torch.testing.assert_close(NORMS[norm](delta), torch.tensor(expected, dtype=torch.float64))
 
 
@@ -129,11 +130,17 @@ def test_slack_admits_every_honest_projection(seed, norm, box):
     low, high = box
     generator = torch.Generator().manual_seed(seed)
     x = low + (high - low) * torch.rand(4, 1, 8, 8, generator=generator)
-    eps = (high - low) * {"linf": 0.1, "l2": 1.0, "l1": 5.0, "l0": 0.0}[norm] or 5.0
+    eps = (1.0 if norm in ("l0", "pixels") else high - low) * {
+        "linf": 0.1,
+        "l2": 1.0,
+        "l1": 5.0,
+        "l0": 5.0,
+        "pixels": 5.0,
+    }[norm]
     threat = threats.build(norm, eps=eps, low=low, high=high)
     wild = x + (high - low) * torch.randn(x.shape, generator=generator)
     for x_adv in (threat.project(wild, x), threat.sample(x, Draws(seed, torch.arange(4)))):
-        size = NORMS[norm]((x_adv.double() - x.double()).flatten(1))
+        size = NORMS[norm]((x_adv.double() - x.double()).flatten(2))
         assert (size <= eps + slack(norm, eps, low, high, 64, x.dtype)).all()
 
 
@@ -168,7 +175,7 @@ def test_a_gradient_attack_without_a_backward_pass_is_refused():
 
 def test_wrong_arguments_are_refused():
     x = pictures(0.3)
-    with pytest.raises(OptionError, match="unknown norm 'linff'; known: l0, l1, l2, linf"):
+    with pytest.raises(OptionError, match="unknown norm 'linff'; known: l0, l1, l2, linf, pixels"):
         judged(x, x, norm="linff")
     with pytest.raises(ModelError, match=r"allowed: like the originals, \(1, 1, 1, 4\)"):
         judged(x, x.double())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import AttackDidNothing, DataError, ModelError, unknown
 
-Norm = Literal["linf", "l2", "l1", "l0"]
+Norm = Literal["linf", "l2", "l1", "l0", "pixels"]
 Model = Callable[[Tensor], Tensor]
 LEVELS = 255  # steps of an 8-bit picture
 
@@ -103,11 +103,11 @@ def slack(norm: Norm, eps: float, low: float, high: float, values: int, dtype: t
     - l1, l2: that rounding in each of the `values` elements adds up to values * step in the 1-norm and to
       sqrt(values) * step in the 2-norm; the norm by which delta was scaled was itself summed in `dtype`, with a
       relative error that pairwise summation keeps under 16 roundings.
-    - l0: none, counting is exact.
+    - l0, pixels: none, counting is exact.
     """
     rounding = torch.finfo(dtype).eps
     step = rounding * max(abs(low), abs(high))
-    if norm == "l0":
+    if norm in ("l0", "pixels"):
         return 0.0
     if norm == "linf":
         return step
@@ -115,12 +115,13 @@ def slack(norm: Norm, eps: float, low: float, high: float, values: int, dtype: t
 
 
 NORMS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linf": lambda delta: delta.abs().amax(1),
-    "l2": lambda delta: delta.square().sum(1).sqrt(),
-    "l1": lambda delta: delta.abs().sum(1),
-    "l0": lambda delta: (delta != 0).sum(1).double(),
+    "linf": lambda delta: delta.abs().amax((1, 2)),
+    "l2": lambda delta: delta.square().sum((1, 2)).sqrt(),
+    "l1": lambda delta: delta.abs().sum((1, 2)),
+    "l0": lambda delta: (delta != 0).sum((1, 2)).double(),
+    "pixels": lambda delta: (delta != 0).any(1).sum(1).double(),
 }
-"""Sizes of (N, D) float64 differences."""
+"""Sizes of (N, channels, pixels) float64 differences; inputs without channels have one."""
 
 
 class Meter:
@@ -229,7 +230,8 @@ def _reached(prediction: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
 
 
 def _size(norm: Norm, x_adv: Tensor, x: Tensor) -> Tensor:
-    return NORMS[norm]((x_adv.double() - x.double()).flatten(1))
+    delta = x_adv.double() - x.double()
+    return NORMS[norm](delta[:, None] if delta.ndim == 2 else delta.flatten(2))
 
 
 def _to_8bit(x: Tensor, low: float, high: float) -> Tensor:

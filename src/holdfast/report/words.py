@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 NBSP = "\N{NO-BREAK SPACE}"
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "pixels": "pixels"}
 
 
 def percent(rate: float | None, digits: int = 1) -> str:

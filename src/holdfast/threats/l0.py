@@ -1,4 +1,4 @@
-"""The number of changed input values is bounded."""
+"""The number of changed input values is bounded; by units, which are single values here."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
@@ -39,61 +39,65 @@ class L0:
             )
 
     def size(self, delta: Tensor) -> Tensor:
-        """How many values of each delta are not zero, (N,), in the dtype of `delta`."""
-        return delta.flatten(1).count_nonzero(1).to(delta.dtype)
+        """How many units of each delta are not zero, (N,), in the dtype of `delta`."""
+        return self._lengths(delta).count_nonzero(1).to(delta.dtype)
 
     def steepest(self, grad: Tensor, x_adv: Tensor | None = None, limits: Limits | None = None) -> Tensor:
-        """The gradient's sign at its `eps` largest values, the first of equal ones; 0 elsewhere and for 0 and NaN.
+        """The gradient's sign at its `eps` largest units, the first of equal ones; 0 elsewhere and for 0 and NaN.
 
-        Here alone the move has size `eps`, not 1: a move along one value a step would leave the others unused.
+        Here alone the move has size `eps`, not 1: a move along one unit a step would leave the others unused.
         """
-        flat = finite(grad).flatten(1)
-        return (flat.sign() * self._largest(flat.abs())).view_as(grad)
+        slope = finite(grad)
+        return slope.sign() * self._spread(self._largest(self._sums(slope.abs())), slope)
 
     def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
-        """`eps` values chosen at random, each uniform in [low, high]."""
-        chosen = self._largest(draws.uniform(x).flatten(1)).view_as(x)
+        """`eps` units chosen at random, each of their values uniform in [low, high]."""
+        chosen = self._spread(self._largest(self._sums(draws.uniform(x))), x)
         value = (self.low + (self.high - self.low) * draws.uniform(x, stream=1)).clamp(self.low, self.high)
         return torch.where(chosen, value, x)
 
     def edge(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
-        """As `sample`, which changes `eps` values."""
+        """As `sample`, which changes `eps` units."""
         return self.sample(x, draws, limits)
 
     def project(self, x_adv: Tensor, x: Tensor, limits: Limits | None = None, *, out: Tensor | None = None) -> Tensor:
-        """The nearest point with at most `eps` changed values, inside the box.
+        """The nearest point with at most `eps` changed units, inside the box.
 
-        A value that may change goes to `x_adv` cut to the box, any other stays at `x`. Letting value i change
+        A unit that may change goes to `x_adv` cut to the box, any other stays at `x`. Letting value i change
         lowers the squared distance to `x_adv` by gain_i = (x_adv - x)_i^2 - (x_adv - boxed)_i^2 >= 0, whatever the
-        others do, so the `eps` largest gains, the first of equal ones, are the best choice. Cost: one sort a picture.
+        others do, so the units of the `eps` largest gains, the first of equal ones, are the best choice. Cost: one
+        sort a picture.
         """
         lower, upper = self.limits(x) if limits is None else limits
         boxed = torch.clamp(x_adv, lower, upper)
         reach = (boxed - x).abs()
         # The difference of squares as a product, which does not cancel.
-        gain = reach * (reach + 2 * (x_adv - boxed).abs())
+        gain = self._sums(reach * (reach + 2 * (x_adv - boxed).abs()))
         # A change so small that its square vanishes is still one: points inside are told by their size.
-        inside = (self.size(boxed - x)[:, None] <= per_lane(self.eps, gain.flatten(1))).expand(gain.flatten(1).shape)
-        return torch.where((self._largest(gain.flatten(1)) | inside).view_as(x), boxed, x, out=out)
+        inside = self.size(boxed - x)[:, None] <= per_lane(self.eps, gain)
+        return torch.where(self._spread(self._largest(gain) | inside, x), boxed, x, out=out)
 
     def reach(self, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
-        """The values that gain most in all move first, as far as the box allows."""
+        """The units that gain most in all move first, as far as the box allows."""
         way, room, weight = openings(x, finite(normal), gap, self.low, self.high)
-        return (way * in_turn(room, weight, weight * room, gap.abs())).view_as(x)
+        gain = self._sums((weight * room).view_as(x))
+        share = in_turn(torch.ones_like(gain), gain, gain, gap.abs())  # of its room that each unit takes
+        return (way * room).view_as(x) * self._spread(share, x)
 
     def dual(self, grad: Tensor) -> Tensor:
-        """The largest absolute value times the width of the box."""
-        return grad.flatten(1).abs().amax(1) * (self.high - self.low)
+        """The largest sum of absolute values within a unit, times the width of the box."""
+        return self._sums(grad.abs()).amax(1) * (self.high - self.low)
 
     def shorten(self, delta: Tensor, length: Tensor) -> Tensor:
-        """The `length` largest values, the first of equal ones; the others 0."""
-        return delta * largest(delta.flatten(1).abs(), length).view_as(delta)
+        """The `length` largest units, the first of equal ones; the others 0."""
+        return delta * self._spread(largest(self._lengths(delta), length), delta)
 
     def shrink(self, delta: Tensor, amount: Tensor) -> Tensor:
-        """The values whose square is above twice the `amount`; the others 0."""
-        least = cast(Tensor, per_lane((2 * amount).sqrt(), delta))
-        # 1 where the value stays, else 0, as floats: bool tensors are several times slower on a CPU.
-        return delta * (delta.abs() - least).sign_().clamp_min_(0)
+        """The units whose squares sum to more than twice the `amount`; the others 0."""
+        length = self._lengths(delta)
+        least = cast(Tensor, per_lane((2 * amount).sqrt(), length))
+        # 1 where the unit stays, else 0, as floats: bool tensors are several times slower on a CPU.
+        return delta * self._spread((length - least).sign_().clamp_min_(0), delta)
 
     def limits(self, x: Tensor) -> Limits:
         """The whole box, whatever `eps`: any value may be among those that change; `x` itself when eps is 0."""
@@ -104,8 +108,20 @@ class L0:
         """The same box with another radius."""
         return replace(self, eps=eps)
 
+    def _sums(self, values: Tensor) -> Tensor:
+        """(N, units): the sum of values >= 0 over each unit; here a unit is one value."""
+        return values.flatten(1)
+
+    def _lengths(self, delta: Tensor) -> Tensor:
+        """(N, units): the Euclidean length of each unit's change."""
+        return delta.flatten(1).abs()
+
+    def _spread(self, units: Tensor, like: Tensor) -> Tensor:
+        """Numbers (N, units) at all values of their units, broadcasting against `like`."""
+        return units.expand(-1, like[0].numel()).view_as(like)
+
     def _largest(self, score: Tensor) -> Tensor:
-        """True at the `eps` largest of each row of (N, d), the first of equal ones."""
+        """True at the `eps` largest of each row of (N, units), the first of equal ones."""
         count = torch.as_tensor(self.eps, dtype=torch.float64, device=score.device).expand(len(score))
         return largest(score, count.floor()) > 0
 

@@ -42,8 +42,8 @@ class Ascent:
 
     def look(self, sample: Sample) -> Finding | None:
         """From the margins a step away, on either side."""
-        if sample.threat.name == "l0":
-            return found(self, "skipped", "in l0 a step is a whole pixel, not a short one")
+        if sample.threat.grain:
+            return found(self, "skipped", "where changes are counted a step is a whole one, not a short one")
         if sample.repeats > 1 and not torch.equal(sample.expected(sample.x), sample.expected(sample.x)):
             return found(self, "skipped", "the model draws numbers of its own, which hide what a short step does")
         gradient = sample.gradient("margin")

@@ -48,7 +48,7 @@ class Binarisation:
     def look(self, sample: Sample) -> Finding:
         """From as many small problems with a known answer as there are pictures."""
         eps = float(sample.threat.eps)
-        if sample.threat.name == "l0" or eps == 0 or not sample.uses_gradients:
+        if sample.threat.grain or eps == 0 or not sample.uses_gradients:
             return found(self, "skipped", "a surface around a picture and an attack with gradients are needed")
         apart = far_apart(sample.x, sample.threat, self.pictures)
         layer = feature_layer(sample.model, sample.x[:2])

@@ -42,7 +42,7 @@ class MonotoneEps:
             return found(self, "skipped", "eps is 0")
         if sample.one_radius:
             return found(self, "skipped", "the attack has a radius of its own")
-        half = max(1.0, eps // 2) if sample.threat.name == "l0" else eps / 2  # L0 counts values
+        half = max(1.0, eps // 2) if sample.threat.grain else eps / 2  # what is counted comes in whole numbers
         tried = sorted({half, eps, min(2 * eps, sample.whole_box)})
         return self._judge(tried, [sample.attacked(e).broken for e in tried], sample.threat.name)
 

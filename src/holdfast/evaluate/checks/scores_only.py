@@ -60,8 +60,8 @@ class ScoresOnly:
             return None
         if not sample.uses_gradients:
             return found(self, "skipped", "the attack uses no gradient")
-        if sample.threat.name == "l0":
-            return found(self, "skipped", "there is no search on scores in l0")
+        if sample.threat.grain:
+            return found(self, "skipped", "its search has no form where changes are counted")
         standing = sample.standing(self.pictures)
         n = int(standing.sum())
         if not n:
