@@ -55,11 +55,12 @@ class Outcome:
 def our_attacks(norm: str, cap: int | None, by_labels: bool = False) -> list[Entry]:
     """Every attack that is registered as minimal and has a form for the norm, with as many steps as peers get.
 
-    Of those that see labels alone, all with `cap` questions; else of the others.
+    Of those that see labels alone, all with `cap` questions; else of those with gradients.
     """
     entries = []
     for name, kind in ATTACKS.items():
-        if minimal(kind) and (kind.access == Access.LABELS) == by_labels and norm in (norms(kind) or THREATS):
+        seen = kind.access == Access.LABELS if by_labels else kind.access > Access.SCORES
+        if minimal(kind) and seen and norm in (norms(kind) or THREATS):
             attack = with_count(name, "queries", cap) if by_labels else with_count(name, "steps", steps(name, cap))
             entries.append(
                 Entry(OURS, f"{OURS}:{name}", name, to_plain(attack), partial(call_ours, attack, norm), attack)

@@ -24,9 +24,12 @@ from holdfast.attacks import (
     FMN,
     IFGSM,
     MIFGSM,
+    NES,
     PDGD,
     PDPGD,
     PGD,
+    SPSA,
+    ZOO,
     BisectedAPGD,
     Boundary,
     Cut,
@@ -34,25 +37,29 @@ from holdfast.attacks import (
     DeepFool,
     EoT,
     GeoDA,
+    HillClimbing,
     HopSkipJump,
     Noise,
+    OnePixel,
     RayS,
     Regularised,
     Reserve,
     SigmaZero,
+    SignHunter,
     SignOPT,
+    SimBA,
     Square,
     SuperDeepFool,
     SurFree,
     build,
     run,
 )
-from holdfast.attacks.attack import norms, repeats
+from holdfast.attacks.attack import breadth, norms, repeats
 from holdfast.attacks.mifgsm import unit_1_norm
 from holdfast.attacks.pgd import fingerprint
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import OBJECTIVES
-from holdfast.threats import L0, L1, L2, Linf
+from holdfast.threats import L0, L1, L2, Linf, Pixels
 from nets import linear, tiny_case
 
 ROWS = [
@@ -86,6 +93,13 @@ ROWS = [
     Regularised(steps=4, searches=3),
     Square(queries=12),
     Square(queries=12, ahead=4),
+    NES(queries=40, pairs=3),
+    SPSA(queries=40, pairs=3),
+    SimBA(queries=12),
+    SignHunter(queries=12),
+    HillClimbing(queries=12),
+    OnePixel(population=6, generations=5),
+    ZOO(queries=60, coordinates=3),
     HopSkipJump(queries=40, points=5),
     GeoDA(queries=40),
     SignOPT(queries=40, points=5),
@@ -112,7 +126,7 @@ ITERATED = [
     APGD(steps=20, larger_radii=True),
     APGDT(steps=20),
 ]
-THREATS = [Linf(eps=0.15), L2(eps=0.5), L1(eps=1.0), L0(eps=3)]
+THREATS = [Linf(eps=0.15), L2(eps=0.5), L1(eps=1.0), L0(eps=3), Pixels(eps=2)]
 
 every_attack = pytest.mark.parametrize("attack", ROWS, ids=repr)
 PAIRS = [(row, threat) for row in ROWS for threat in THREATS if not norms(row) or threat.name in norms(row)]
@@ -124,7 +138,7 @@ every_pair = pytest.mark.parametrize(
 def some_threat(attack, eps):
     """Linf, or the first norm that the attack has a form for; of L0 at least one value."""
     kind = {one.name: type(one) for one in THREATS}[(norms(attack) or ("linf",))[0]]
-    if kind is L0:
+    if kind.grain:
         eps = (20 * eps).ceil() if isinstance(eps, torch.Tensor) else 1
     return kind(eps=eps)
 
@@ -341,7 +355,7 @@ def test_most_passes_a_picture_can_cost(attack, case):
         assert 1 < forward <= 1 + attack.rounds
         assert 0 < backward <= gradients_of(attack)
         return
-    assert forward == 1 + lanes_of(attack) * attack.rounds
+    assert forward == 1 + lanes_of(attack) * attack.rounds * breadth(attack)
     assert backward == lanes_of(attack) * gradients_of(attack)
 
 

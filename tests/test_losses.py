@@ -33,6 +33,10 @@ def oracle(name, z, y, t):
         return logsumexp(z) - z[y] if t is None else z[t] - logsumexp(z)
     if name == "margin" and t is not None:
         return z[t] - max(z[j] for j in range(k) if j != t)
+    if name == "log_odds":
+        own = y if t is None else t
+        odds = z[own] - logsumexp([z[j] for j in range(k) if j != own])
+        return -odds if t is None else odds
     if name == "probability_margin":
         p = np.exp(z - logsumexp(z))
         return (max(p[j] for j in range(k) if j != y) if t is None else p[t]) - p[y]
@@ -41,6 +45,16 @@ def oracle(name, z, y, t):
     if name == "dlr":
         return (z[t] - z[y]) / (s[0] - (s[2] + s[3]) / 2 if k >= 4 else s[0] - s[-1])
     return best_other - z[y] if t is None else z[t] - z[y]
+
+
+def test_log_odds_order_as_the_cross_entropy_does_and_beyond():
+    logits, y, _ = some(5, 3)
+    order = [OBJECTIVES[name](logits, Goal(y)).argsort() for name in ("log_odds", "cross_entropy")]
+    assert torch.equal(*order)
+    sure = torch.tensor([[40.0, 0.0, -1.0], [41.0, 0.0, -1.0]])
+    goal = Goal(torch.tensor([0, 0]))
+    assert OBJECTIVES["cross_entropy"](sure, goal).tolist() == [0.0, 0.0]
+    assert OBJECTIVES["log_odds"](sure, goal).diff() == -1
 
 
 def value_and_gradient(name, logits, goal):

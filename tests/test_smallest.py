@@ -21,6 +21,7 @@ from holdfast.attacks import (
     PDGD,
     PDPGD,
     PGD,
+    ZOO,
     Bisect,
     BisectedAPGD,
     Boundary,
@@ -59,6 +60,7 @@ ROWS = [
     Regularised(steps=60, searches=8, step_size=0.02),
     SigmaZero(steps=100),
     ALMA(steps=150, smoothing=0.5),
+    ZOO(queries=2500, coordinates=9, searches=6),
     BisectedAPGD(steps=20, searches=6, loss="margin"),  # cross-entropy prefers further classes here
     HopSkipJump(queries=1000, points=20),
     GeoDA(queries=1000, frequencies=1.0),

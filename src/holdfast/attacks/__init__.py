@@ -25,11 +25,14 @@ from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.geoda import GeoDA
+from holdfast.attacks.hill_climbing import HillClimbing
 from holdfast.attacks.hop_skip_jump import HopSkipJump
 from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.in_a_row import run_in_a_row
 from holdfast.attacks.mifgsm import MIFGSM
+from holdfast.attacks.nes import NES
 from holdfast.attacks.noise import Noise
+from holdfast.attacks.one_pixel import OnePixel
 from holdfast.attacks.pdgd import PDGD
 from holdfast.attacks.pdpgd import PDPGD
 from holdfast.attacks.pgd import PGD
@@ -39,11 +42,15 @@ from holdfast.attacks.reserve import Reserve
 from holdfast.attacks.result import AttackResult, Trace
 from holdfast.attacks.run_external import run_external
 from holdfast.attacks.sigma_zero import SigmaZero
+from holdfast.attacks.sign_hunter import SignHunter
 from holdfast.attacks.sign_opt import SignOPT
+from holdfast.attacks.simba import SimBA
 from holdfast.attacks.smallest import smallest
+from holdfast.attacks.spsa import SPSA
 from holdfast.attacks.square import Square
 from holdfast.attacks.super_deepfool import SuperDeepFool
 from holdfast.attacks.surfree import SurFree
+from holdfast.attacks.zoo import ZOO
 from holdfast.errors import unknown
 from holdfast.options import parse
 
@@ -62,9 +69,12 @@ __all__ = [
     "FMN",
     "IFGSM",
     "MIFGSM",
+    "NES",
     "PDGD",
     "PDPGD",
     "PGD",
+    "SPSA",
+    "ZOO",
     "Aim",
     "Attack",
     "AttackResult",
@@ -78,13 +88,17 @@ __all__ = [
     "EoT",
     "External",
     "GeoDA",
+    "HillClimbing",
     "HopSkipJump",
     "Noise",
+    "OnePixel",
     "RayS",
     "Regularised",
     "Reserve",
     "SigmaZero",
+    "SignHunter",
     "SignOPT",
+    "SimBA",
     "Square",
     "SuperDeepFool",
     "SurFree",
@@ -120,6 +134,13 @@ ATTACKS: dict[str, type[Attack]] = {
     "alma": ALMA,
     "sigma-zero": SigmaZero,
     "square": Square,
+    "nes": NES,
+    "spsa": SPSA,
+    "simba": SimBA,
+    "sign-hunter": SignHunter,
+    "hill-climbing": HillClimbing,
+    "one-pixel": OnePixel,
+    "zoo": ZOO,
     "hop-skip-jump": HopSkipJump,
     "boundary": Boundary,
     "geoda": GeoDA,

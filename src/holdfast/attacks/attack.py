@@ -58,6 +58,11 @@ def repeats(attack: object) -> int:
     return int(getattr(attack, "repeats", 1))
 
 
+def breadth(attack: object) -> int:
+    """About how many points a lane asks about at once, said by `breadth`; a batch holds as many fewer lanes."""
+    return int(getattr(attack, "breadth", 1))
+
+
 def targets(attack: Attack, logits: Tensor, goal: Goal) -> Tensor | None:
     """(N, T) int64 classes that lanes head for, if the attack has a method `targets` that chooses them.
 

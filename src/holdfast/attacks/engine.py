@@ -11,7 +11,7 @@ from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Sco
 from holdfast.access.answer import keep_lanes
 from holdfast.access.borrow import Model, home
 from holdfast.attacks.asking import affordable, ask, look, restricted, unchanged
-from holdfast.attacks.attack import Attack, begins_elsewhere, repeats, wanders
+from holdfast.attacks.attack import Attack, begins_elsewhere, breadth, repeats, wanders
 from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.attacks.best import Aim, Best, Merit, best_point_of_lane, keep_better, nothing_yet
 from holdfast.attacks.case import Case
@@ -148,12 +148,13 @@ class Engine:
 
     def refill(self) -> bool:
         """Start waiting lanes once an eighth of the batch is free: fewer would not repay the copying."""
-        batch, busy = self.oracle.batch, sum(map(len, self.groups))
+        batch, busy = self.oracle.batch, sum(len(group) * breadth(group.attack) for group in self.groups)
         if busy <= batch - max(1, batch // 8) or not busy:
             while busy < batch and self.queue.remaining and not self.should_wait(busy):
-                plan, pictures = self.queue.take(batch - busy, self.record.closed)
+                each = breadth(self.attacks[self.queue.next.attack])
+                plan, pictures = self.queue.take(-(-(batch - busy) // each), self.record.closed)
                 if len(pictures):
-                    busy += len(pictures)
+                    busy += len(pictures) * each
                     self.enter(self.begin(plan, pictures))
         return bool(self.groups or self.looks or self.queue.remaining)
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from holdfast.errors import OptionError
 
-LossName = Literal["cross_entropy", "margin", "logit_difference", "dlr", "probability_margin"]
+LossName = Literal["cross_entropy", "margin", "logit_difference", "dlr", "probability_margin", "log_odds"]
 """The objectives an attack may ascend, by their names in `holdfast.losses.OBJECTIVES`."""
 
 

@@ -49,6 +49,11 @@ class Queue:
         """Whether the next lanes are the first of their plan."""
         return self._at == 0
 
+    @property
+    def next(self) -> Plan:
+        """The plan that the next lanes belong to."""
+        return self._plans[0]
+
     def take(self, room: int, closed: Tensor) -> tuple[Plan, Tensor]:
         """The next plan and at most `room` of its pictures that are still open (perhaps none)."""
         plan = self._plans[0]

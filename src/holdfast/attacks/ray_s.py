@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access, Labels, Query
+from holdfast.attacks.blocks import Blocks
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.attacks.phases import Heard, Phase, Walk, begin, go_on, in_phase, one_each
@@ -25,8 +26,7 @@ class Ray:
     sign: Tensor  # (L, C, H, W) -1 or 1, the direction
     radius: Tensor  # (L,) at which it reaches the goal; the width of the box until any does
     found: Tensor  # (L,) bool, whether any does
-    level: Tensor  # (L,) int64: the values are cut into 2^level blocks
-    block: Tensor  # (L,) int64, which one is flipped next; -1 for none
+    blocks: Blocks  # whose signs are turned next
     low: Tensor  # (L,) between this radius and that
     high: Tensor  # (L,)
 
@@ -59,7 +59,7 @@ class RayS:
         """All values up, as far as the box goes."""
         none, zero = torch.zeros_like(case.round), torch.zeros_like(case.x.flatten(1)[:, 0])
         width = zero + (case.threat.high - case.threat.low)
-        at = Ray(none, torch.ones_like(case.x), width, none > 0, none, none - 1, zero, width)
+        at = Ray(none, torch.ones_like(case.x), width, none > 0, Blocks.first(none, -1), zero, width)
         return begin(self.phases, case, at, self.queries)
 
     def step(self, case: Case, walk: Walk, answer: Labels) -> tuple[Walk, Query]:
@@ -77,26 +77,9 @@ def reached(case: Case, sign: Tensor, radius: Tensor) -> Tensor:
     return (case.x + column(radius, case.x) * sign).clamp_(case.threat.low, case.threat.high)
 
 
-def flipped(at: Ray) -> Tensor:
-    """The direction with the block's signs turned."""
-    values = at.sign[0].numel()
-    size = -(-values // 2 ** at.level.to(torch.float64)).to(at.level)  # rounded up
-    place = torch.arange(values, device=at.level.device)
-    inside = (place >= (at.block * size)[:, None]) & (place < ((at.block + 1) * size)[:, None])
-    turn = 1 - 2 * (inside & (at.block >= 0)[:, None]).to(at.sign)
-    return at.sign * turn.view_as(at.sign)
-
-
 def further(at: Ray) -> Ray:
-    """The next block, of the next level after the last."""
-    values = at.sign[0].numel()
-    count = 2**at.level
-    block = at.block + 1
-    size = -(-values // count.to(torch.float64)).to(at.level)
-    ends = (block >= count) | (block * size >= values)
-    single = ends & (size <= 1)
-    level = torch.where(single, 0, at.level + ends)
-    return replace(at, level=level, block=torch.where(ends, 0, block))
+    """The next block."""
+    return replace(at, blocks=at.blocks.next(at.sign[0].numel()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +88,14 @@ class Flip:
 
     def ask(self, case: Case, at: Ray) -> tuple[Tensor, Tensor]:
         """One point."""
-        return one_each(reached(case, flipped(at), at.radius))
+        return one_each(reached(case, at.blocks.turned(at.sign), at.radius))
 
     def hear(self, case: Case, at: Ray, heard: Heard) -> Ray:
         """Halve the radius of a direction that reaches the goal; else the next block."""
         better = in_phase(
             at,
             SHRINK,
-            sign=flipped(at),
+            sign=at.blocks.turned(at.sign),
             found=torch.ones_like(at.found),
             low=torch.zeros_like(at.low),
             high=at.radius,

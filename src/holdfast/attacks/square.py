@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access, Query, Scores
 from holdfast.attacks import square_windows
+from holdfast.attacks.by_scores import heights, least_rise, nowhere
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.attacks.square_windows import radius, signs
@@ -58,8 +59,7 @@ class Square:
 
     def start(self, case: Case) -> "tuple[Search, Query]":
         """Begin with the stripes or the bumps."""
-        lowest = torch.full_like(case.x.flatten(1)[:, 0], -torch.inf)
-        at = Search(first(case), lowest, torch.zeros_like(case.round), torch.ones_like(case.round))
+        at = Search(first(case), nowhere(case), torch.zeros_like(case.round), torch.ones_like(case.round))
         lane = torch.arange(len(case.round), device=case.round.device)
         return at, Query(at.best, lane=None if self.ahead == 1 else lane)
 
@@ -75,10 +75,8 @@ class Square:
 
     def decided(self, case: Case, at: "Search", answer: Scores) -> "Search":
         """The state after an answer: of the pictures asked about side by side, those after the first success lapse."""
-        goal = case.goal if answer.lane is None else take(case.goal, answer.lane)
-        loss = margin(answer.logits, goal).nan_to_num(nan=-torch.inf)
-        # Below rounding nothing helped: a change that is cut back altogether must not seem to, in one batch or another.
-        least = at.loss + 32 * torch.finfo(loss.dtype).eps * at.loss.abs().nan_to_num(posinf=0.0)
+        loss = heights(case, answer, margin)
+        least = least_rise(at.loss)
         first_point = before(at.asked)
         helped = at.asked  # how many came before the first that helped; all, where none did
         if answer.lane is None:

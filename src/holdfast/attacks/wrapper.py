@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from holdfast.access import Access
-from holdfast.attacks.attack import Attack, begins_elsewhere, minimal, norms, repeats, restarts, wanders
+from holdfast.attacks.attack import Attack, begins_elsewhere, breadth, minimal, norms, repeats, restarts, wanders
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
 
@@ -49,6 +49,11 @@ class Wrapper:
     def repeats(self) -> int:
         """As often as the attack asks each question."""
         return repeats(self.attack)
+
+    @property
+    def breadth(self) -> int:
+        """As many points at once as the attack asks about."""
+        return breadth(self.attack)
 
     @property
     def wanders(self) -> bool:

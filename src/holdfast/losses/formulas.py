@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["cross_entropy", "dlr", "logit_difference", "margin", "probability_margin", "targeted_dlr"]
+__all__ = ["cross_entropy", "dlr", "log_odds", "logit_difference", "margin", "probability_margin", "targeted_dlr"]
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -22,6 +22,15 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     Source: cf. f6 of Carlini & Wagner 2017, arXiv:1608.04644, sec. V.A; there squashed at 0 and for a target class.
     """
     return _logit(logits, y) - logits.scatter(1, y[:, None], -torch.inf).amax(1)
+
+
+def log_odds(logits: Tensor, y: Tensor) -> Tensor:
+    """Log of p / (1 - p), p the softmax probability of `y`: above 0 where `y` is likelier than all others together.
+
+    Between the margin and the margin less log(K - 1). It falls as the cross-entropy rises, and where that rounds to 0
+    it still tells pictures apart.
+    """
+    return _logit(logits, y) - logits.scatter(1, y[:, None], -torch.inf).logsumexp(1)
 
 
 def probability_margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ __all__ = [
     "Objective",
     "cross_entropy",
     "dlr",
+    "log_odds",
     "logit_difference",
     "margin",
     "objective",
@@ -59,12 +60,20 @@ def dlr(logits: Tensor, goal: Goal) -> Tensor:
     return formulas.targeted_dlr(logits, goal.y, goal.target)
 
 
+def log_odds(logits: Tensor, goal: Goal) -> Tensor:
+    """Log of the odds against the label, or for the target: orders pictures as the cross-entropy, never saturates."""
+    if goal.target is None:
+        return -formulas.log_odds(logits, goal.y)
+    return formulas.log_odds(logits, goal.target)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "cross_entropy": cross_entropy,
     "margin": margin,
     "logit_difference": logit_difference,
     "dlr": dlr,
     "probability_margin": probability_margin,
+    "log_odds": log_odds,
 }
 
 
