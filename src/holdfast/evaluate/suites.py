@@ -2,7 +2,24 @@
 
 from dataclasses import dataclass
 
-from holdfast.attacks import APGD, APGDT, FAB, FABT, PGD, Attack, Cut, EoT, Reserve, Square
+from holdfast.attacks import (
+    APGD,
+    APGDT,
+    DDN,
+    FAB,
+    FABT,
+    FMN,
+    PDGD,
+    PGD,
+    Attack,
+    Cut,
+    EoT,
+    HopSkipJump,
+    RayS,
+    Reserve,
+    Square,
+)
+from holdfast.attacks.attack import norms
 from holdfast.errors import OptionError, unknown
 from holdfast.threats import Threat
 
@@ -22,13 +39,17 @@ class Suite:
     threats: tuple[str, ...] = ()
 
     def within(self, threat: Threat) -> tuple[Attack, ...]:
-        """The attacks for a threat. Raises: `OptionError` for one that the suite has no form for."""
+        """The attacks for a threat, without those that have no form for it.
+
+        Raises: `OptionError` for a threat that the suite has no form for.
+        """
         if self.threats and threat.name not in self.threats:
             raise OptionError(
                 f"suite {self.name!r}: threat {threat.name!r}; allowed: {', '.join(self.threats)}. "
                 "Choose the suite quick, or name attacks one by one."
             )
-        return self.sparse if threat.sparse and self.sparse is not None else self.attacks
+        row = self.sparse if threat.sparse and self.sparse is not None else self.attacks
+        return tuple(attack for attack in row if not norms(attack) or threat.name in norms(attack))
 
 
 OF_AUTOATTACK = ("linf", "l2", "l1")
@@ -36,6 +57,8 @@ SQUARE = Square(rescaled=False, ahead=16)
 # As published for L1: Croce & Hein 2021, arXiv:2103.01208.
 APGD_L1 = APGD(restarts=5, larger_radii=True)
 FABT_L1 = FABT(targets_tried=5)
+SMALLEST = (FMN(steps=500), DDN(steps=500), PDGD(steps=500))
+BY_LABELS = (HopSkipJump(), RayS())
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -73,18 +96,22 @@ SUITES: dict[str, Suite] = {
             ),
             threats=OF_AUTOATTACK,
         ),
-        # Their code's version "plus", five restarts of what has no targets.
+        # Their code's version "plus", five restarts of what has no targets; then what looks for the smallest change,
+        # by gradients and by labels alone, as another way to where a surface misleads the first.
         Suite(
             "full",
-            "all that standard runs, and five restarts of Auto-PGD on the cross-entropy and the DLR loss and of FAB: "
-            "AutoAttack's version plus",
+            "all that standard runs, and five restarts of Auto-PGD on the cross-entropy and the DLR loss and of FAB "
+            "(AutoAttack's version plus); then searches for the smallest change: FMN, in L2 also DDN and PDGD, and by "
+            "labels alone HopSkipJump in Linf and L2, RayS in Linf",
             (
                 APGD(restarts=5),
                 APGD(loss="dlr", restarts=5),
                 APGDT(),
                 FAB(restarts=5),
                 FABT(),
+                *SMALLEST,
                 SQUARE,
+                *BY_LABELS,
             ),
             sparse=(
                 APGD_L1,
@@ -92,6 +119,7 @@ SUITES: dict[str, Suite] = {
                 APGDT(larger_radii=True),
                 FAB(restarts=5),
                 FABT(),
+                *SMALLEST,
                 SQUARE,
             ),
             threats=OF_AUTOATTACK,
