@@ -23,11 +23,13 @@ from holdfast.attacks import (
     FGSM,
     FMN,
     IFGSM,
+    JSMA,
     MIFGSM,
     NES,
     PDGD,
     PDPGD,
     PGD,
+    PGDL0,
     SPSA,
     ZOO,
     BisectedAPGD,
@@ -39,8 +41,10 @@ from holdfast.attacks import (
     GeoDA,
     HillClimbing,
     HopSkipJump,
+    LineSearch,
     Noise,
     OnePixel,
+    Pointwise,
     RayS,
     Regularised,
     Reserve,
@@ -48,6 +52,7 @@ from holdfast.attacks import (
     SignHunter,
     SignOPT,
     SimBA,
+    SparseRS,
     Square,
     SuperDeepFool,
     SurFree,
@@ -100,6 +105,12 @@ ROWS = [
     HillClimbing(queries=12),
     OnePixel(population=6, generations=5),
     ZOO(queries=60, coordinates=3),
+    SparseRS(queries=12),
+    PGDL0(steps=6, restarts=2),
+    JSMA(steps=4, targets_tried=2),
+    Pointwise(queries=40),
+    LineSearch(steps=5, halvings=4),
+    LineSearch(along="salt-and-pepper", steps=5, halvings=4, lines=2),
     HopSkipJump(queries=40, points=5),
     GeoDA(queries=40),
     SignOPT(queries=40, points=5),
@@ -146,7 +157,7 @@ def some_threat(attack, eps):
 def lanes_of(attack, classes=4):
     """How many lanes a picture may have."""
     attack = within(attack)
-    targets = min(attack.targets_tried, classes - 1) if isinstance(attack, APGDT | FABT) else 1
+    targets = min(attack.targets_tried, classes - 1) if isinstance(attack, APGDT | FABT | JSMA) else 1
     return getattr(attack, "restarts", 1) * targets
 
 
@@ -335,9 +346,13 @@ def test_passes_are_what_the_model_did(attack, threat, case):
 
 @every_attack
 def test_most_passes_a_picture_can_cost(attack, case):
-    found = run(attack, case.model, case.x, case.y, some_threat(attack, 1e-6))
+    threat = some_threat(attack, 1e-6)
+    found = run(attack, case.model, case.x, case.y, threat.with_eps(0) if threat.grain else threat)
     times, cut, attack = repeats(attack), isinstance(attack, Cut), within(attack)
     forward, backward = int(found.forward.max()) / times, int(found.backward.max()) / times
+    if isinstance(attack, JSMA | LineSearch | Pointwise):  # they end where nothing is left to try
+        assert 1 < forward <= 1 + getattr(attack, "queries", lanes_of(attack) * attack.rounds)
+        return
     if attack.access == Access.LABELS and attack.name != "noise":
         assert forward == 1 + attack.queries  # it never looks at a last point
         return

@@ -20,6 +20,7 @@ from holdfast.attacks import (
     OnePixel,
     SignHunter,
     SimBA,
+    SparseRS,
     Square,
     run,
     smallest,
@@ -48,6 +49,7 @@ ROWS = [
     HillClimbing(queries=120),
     OnePixel(population=12, generations=10),
     ZOO(queries=120, coordinates=4),
+    SparseRS(queries=120),
 ]
 every_attack = pytest.mark.parametrize("attack", ROWS, ids=repr)
 
@@ -136,9 +138,9 @@ def test_asks_no_more_than_it_may(attack, case):
     assert int(found.forward[right].min()) > 120 - breadth(attack)
 
 
-@pytest.mark.parametrize("attack", [row for row in ROWS if not isinstance(row, Square | ZOO)], ids=repr)
+@pytest.mark.parametrize("attack", [row for row in ROWS if not isinstance(row, Square | ZOO | SparseRS)], ids=repr)
 def test_more_questions_find_nothing_worse(attack, case):
-    """The first questions are the same, whatever the budget, but for Square's and ZOO's, who plan by it."""
+    """The first questions are the same, whatever the budget, but for those who plan by it."""
     shorter = replace(attack, **({"queries": 20} if hasattr(attack, "queries") else {"generations": 2}))
     losses = []
     for one in (shorter, attack):

@@ -29,6 +29,8 @@ from holdfast.attacks.hill_climbing import HillClimbing
 from holdfast.attacks.hop_skip_jump import HopSkipJump
 from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.in_a_row import run_in_a_row
+from holdfast.attacks.jsma import JSMA
+from holdfast.attacks.line_search import LineSearch
 from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.nes import NES
 from holdfast.attacks.noise import Noise
@@ -36,6 +38,8 @@ from holdfast.attacks.one_pixel import OnePixel
 from holdfast.attacks.pdgd import PDGD
 from holdfast.attacks.pdpgd import PDPGD
 from holdfast.attacks.pgd import PGD
+from holdfast.attacks.pgd_l0 import PGDL0
+from holdfast.attacks.pointwise import Pointwise
 from holdfast.attacks.ray_s import RayS
 from holdfast.attacks.regularised import Regularised
 from holdfast.attacks.reserve import Reserve
@@ -46,6 +50,7 @@ from holdfast.attacks.sign_hunter import SignHunter
 from holdfast.attacks.sign_opt import SignOPT
 from holdfast.attacks.simba import SimBA
 from holdfast.attacks.smallest import smallest
+from holdfast.attacks.sparse_rs import SparseRS
 from holdfast.attacks.spsa import SPSA
 from holdfast.attacks.square import Square
 from holdfast.attacks.super_deepfool import SuperDeepFool
@@ -68,11 +73,13 @@ __all__ = [
     "FGSM",
     "FMN",
     "IFGSM",
+    "JSMA",
     "MIFGSM",
     "NES",
     "PDGD",
     "PDPGD",
     "PGD",
+    "PGDL0",
     "SPSA",
     "ZOO",
     "Aim",
@@ -90,8 +97,10 @@ __all__ = [
     "GeoDA",
     "HillClimbing",
     "HopSkipJump",
+    "LineSearch",
     "Noise",
     "OnePixel",
+    "Pointwise",
     "RayS",
     "Regularised",
     "Reserve",
@@ -99,6 +108,7 @@ __all__ = [
     "SignHunter",
     "SignOPT",
     "SimBA",
+    "SparseRS",
     "Square",
     "SuperDeepFool",
     "SurFree",
@@ -134,6 +144,9 @@ ATTACKS: dict[str, type[Attack]] = {
     "alma": ALMA,
     "sigma-zero": SigmaZero,
     "square": Square,
+    "pgd-l0": PGDL0,
+    "jsma": JSMA,
+    "sparse-rs": SparseRS,
     "nes": NES,
     "spsa": SPSA,
     "simba": SimBA,
@@ -147,6 +160,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "sign-opt": SignOPT,
     "surfree": SurFree,
     "ray-s": RayS,
+    "pointwise": Pointwise,
+    "line-search": LineSearch,
     "noise": Noise,
 }
 

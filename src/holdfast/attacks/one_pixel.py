@@ -1,6 +1,5 @@
 """One pixel: which one, and what colour, by differential evolution; scores only."""
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from holdfast.access import Access, Query, Scores
 from holdfast.attacks.by_scores import heights, least_rise
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import LossName, at_least, positive
+from holdfast.attacks.places import by_place, grid
 from holdfast.lanes import take
 from holdfast.losses import OBJECTIVES
 
@@ -55,10 +55,10 @@ class OnePixel:
 
     def start(self, case: Case) -> "tuple[Brood, Query]":
         """The first candidates."""
-        grid, channels = layout(case)
-        like = case.x.new_empty(()).expand(len(case.x), self.population, self.pixels, len(grid) + channels)
-        places = case.draws.uniform(like[..., : len(grid)])
-        colours = (case.draws.normal(like[..., len(grid) :], stream=1) / 2 + 0.5).clamp_(0, 1)
+        sides, channels = grid(case)
+        like = case.x.new_empty(()).expand(len(case.x), self.population, self.pixels, len(sides) + channels)
+        places = case.draws.uniform(like[..., : len(sides)])
+        colours = (case.draws.normal(like[..., len(sides) :], stream=1) / 2 + 0.5).clamp_(0, 1)
         genes = torch.cat([places, colours], -1)
         none = torch.full(genes.shape[:2], -torch.inf, dtype=genes.dtype, device=genes.device)
         return Brood(genes, none, genes), self.question(case, genes)
@@ -89,14 +89,14 @@ class OnePixel:
 
     def question(self, case: Case, genes: Tensor) -> Query:
         """The pictures that candidates (L, P, pixels, genes) stand for."""
-        grid, channels = layout(case)
+        sides, channels = grid(case)
         lanes, size = genes.shape[:2]
-        sides = torch.tensor(grid, device=genes.device)
-        at = torch.minimum((genes[..., : len(grid)] * sides).long(), sides - 1)
-        steps = torch.tensor([math.prod(grid[i + 1 :]) for i in range(len(grid))], device=genes.device)
-        place = (at * steps).sum(-1)[:, :, None].expand(-1, -1, channels, -1)  # (L, P, channels, pixels)
-        colour = case.threat.low + (case.threat.high - case.threat.low) * genes[..., len(grid) :]
-        points = case.x.view(lanes, 1, channels, -1).repeat(1, size, 1, 1)
+        at = torch.zeros_like(genes[..., 0])
+        for number, side in enumerate(sides):
+            at = at * side + (genes[..., number] * side).floor().clamp_max_(side - 1)
+        place = at.long()[:, :, None].expand(-1, -1, channels, -1)  # (L, P, channels, pixels)
+        colour = case.threat.low + (case.threat.high - case.threat.low) * genes[..., len(sides) :]
+        points = by_place(case, case.x)[:, None].repeat(1, size, 1, 1)
         points = points.scatter_(3, place, colour.transpose(2, 3)).view(lanes * size, *case.x.shape[1:])
         lane = torch.arange(lanes, device=genes.device).repeat_interleave(size)
         return Query(take(case, lane).project(points), lane=lane)
@@ -109,11 +109,3 @@ class Brood:
     parents: Tensor  # (L, P, pixels, genes)
     loss: Tensor  # (L, P) of the parents; -inf before anything was seen
     asked: Tensor  # like the parents: the children that are asked about
-
-
-def layout(case: Case) -> tuple[tuple[int, ...], int]:
-    """The sides of the grid of places, and how many values each has."""
-    shape = tuple(case.x.shape[1:])
-    if case.threat.name == "pixels" and len(shape) > 1:
-        return shape[1:], shape[0]
-    return shape, 1

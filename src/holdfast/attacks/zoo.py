@@ -31,9 +31,9 @@ class ZOO:
     queries: int = field(default=20_000, metadata={"help": "points asked about each picture"})
     coordinates: int = field(default=32, metadata={"help": "values moved a step"})
     searches: int = field(default=4, metadata={"help": "weights tried a picture"})
-    first_c: float = field(default=0.1, metadata={"help": "the first weight of the goal"})
+    first_c: float = field(default=1.0, metadata={"help": "the first weight of the goal"})
     step_size: float = field(
-        default=0.05, metadata={"help": "of a value's first step in a search, in widths of the box"}
+        default=0.1, metadata={"help": "of a value's first step in a search, in widths of the box"}
     )
     spread: float = field(default=1e-3, metadata={"help": "how much higher and lower, in widths of the box"})
     access: ClassVar[Access] = Access.SCORES

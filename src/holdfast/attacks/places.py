@@ -1,0 +1,18 @@
+"""The places of a picture that sparse attacks change: pixels, or single values, as the threat counts them."""
+
+from torch import Tensor
+
+from holdfast.attacks.case import Case
+
+
+def grid(case: Case) -> tuple[tuple[int, ...], int]:
+    """The sides of the grid of places, and how many values each has: pixels with all channels, or single values."""
+    shape = tuple(case.x.shape[1:])
+    if case.threat.name == "pixels" and len(shape) > 1:
+        return shape[1:], shape[0]
+    return shape, 1
+
+
+def by_place(case: Case, x: Tensor) -> Tensor:
+    """Pictures (L, ...) as (L, values of a place, places)."""
+    return x.reshape(len(x), grid(case)[1], -1)
