@@ -606,6 +606,7 @@ def test_unknown_name_lists_the_known_ones():
         ("l1", {"eps": math.inf}, r"L1: eps=inf; allowed: 0 <= eps, finite"),
         ("l2", {"eps": math.nan}, r"L2: eps=nan; allowed"),
         ("l0", {"eps": 2.5}, r"L0: eps=2.5; allowed: whole numbers.* Pass eps=2 or eps=3"),
+        ("pixels", {"eps": 2.5}, r"Pixels: eps=2.5; allowed: whole numbers.* Pass eps=2 or eps=3"),
         ("l0", {"eps": math.inf}, r"L0: eps=inf; allowed"),
         ("l2", {"eps": 1.0, "low": 1.0, "high": 0.0}, r"L2: low=1.0, high=0.0; allowed: finite numbers, low < high"),
         ("linf", {"eps": 0.0, "low": 0.0, "high": math.inf}, r"Linf: low=0.0, high=inf; allowed"),

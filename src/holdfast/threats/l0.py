@@ -34,7 +34,7 @@ class L0:
         check(self)
         if not isinstance(self.eps, Tensor) and self.eps != int(self.eps):
             raise OptionError(
-                f"L0: eps={self.eps!r}; allowed: whole numbers, how many input values may change. "
+                f"{type(self).__name__}: eps={self.eps!r}; allowed: whole numbers, how many may change. "
                 f"Pass eps={int(self.eps)} or eps={int(self.eps) + 1}."
             )
 
