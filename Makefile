@@ -5,6 +5,7 @@ RUN := $(VENV)/bin
 ARGS ?=
 AGAINST ?=
 MINIMAL ?=
+SCORES ?=
 # Tests use one thread each, so two processes share them; a module stays in one, with what it has prepared.
 WORKERS ?= --numprocesses=2 --dist=loadscope
 
@@ -22,7 +23,7 @@ help:
 	@echo "make test        the tests; real data from HOLDFAST_DATA; minutes-long ones with ARGS='-m slow'"
 	@echo "make check       format, lint, types, import contract"
 	@echo "make docs        the documentation, into site/"
-	@echo "make bench       speed beside a bare loop and the reference AutoAttack, smallest changes beside peers'; hours"
+	@echo "make bench       speed beside a bare loop and the reference AutoAttack, changes and questions beside peers'; hours"
 	@echo "make bridges     the libraries whose attacks run here too, for their tests"
 	@echo "make peers       those and more, whose attacks bench sets ours beside"
 	@echo "make venv        only the environment, with the tools for test and check"
@@ -55,6 +56,7 @@ bench: $(VENV)/.peers
 	$(RUN)/python -m bench.run $(ARGS)
 	$(RUN)/python -m bench.against $(AGAINST)
 	$(RUN)/python -m bench.minimal $(MINIMAL)
+	$(RUN)/python -m bench.scores $(SCORES)
 
 screenshot: $(VENV)/.test-check
 	test -f runs/demo/report.html || $(RUN)/holdfast demo

@@ -67,4 +67,5 @@ def joined(singles: Sequence[Outcome], norm: str) -> Outcome:
         any(one.stopped for one in singles),
         None,
         errors[0] if errors and bool(sizes[norm].isinf().all()) else None,
+        first=torch.cat([one.first for one in singles if one.first is not None]),
     )

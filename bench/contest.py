@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +19,9 @@ from bench.tracking import Exhausted, Tracked
 from holdfast.access import Access
 from holdfast.attacks import ATTACKS, Attack, build, smallest
 from holdfast.attacks.attack import minimal, norms
+from holdfast.attacks.record import within
 from holdfast.options import describe, to_plain
-from holdfast.threats import THREATS
+from holdfast.threats import THREATS, Threat
 
 OURS = "holdfast"
 BATCH = 256
@@ -50,6 +52,7 @@ class Outcome:
     returned: Tensor | None  # (N,) float64: size of what it returned, in the norm it was run for; infinite if harmless
     error: str | None = None
     out_of_place: int = 0
+    first: Tensor | None = None  # (N,) float64: the forward pass of the first success inside; infinite if there is none
 
 
 def our_attacks(norm: str, cap: int | None, by_labels: bool = False) -> list[Entry]:
@@ -99,10 +102,20 @@ def call_peer(peer: Peer, norm: str, options: Mapping[str, Any], model: Tracked)
     return peer.call(model, model.x.clone(), model.y.clone(), norm, options)
 
 
-def attempt(entry: Entry, net: nn.Module, x: Tensor, y: Tensor, norm: str, cap: int | None) -> Outcome:
-    """Run an attack; a peer's error is noted, one of ours is raised."""
-    model, returned, error, stopped = Tracked(net, x, y, cap).eval(), None, None, False
-    torch.manual_seed(0)
+def attempt(
+    entry: Entry,
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    norm: str,
+    cap: int | None,
+    threat: Threat | None = None,
+    seed: int = 0,
+) -> Outcome:
+    """Run an attack, with a `threat` until its first success inside; a peer's error is noted, one of ours is raised."""
+    model, returned, error, stopped = Tracked(net, x, y, cap, threat).eval(), None, None, False
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 -- peers draw from the generator that all share
     begun = time.process_time()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -127,7 +140,21 @@ def attempt(entry: Entry, net: nn.Module, x: Tensor, y: Tensor, norm: str, cap: 
         None if given is None else given[norm],
         error,
         model.out_of_place,
+        model.first if given is None else or_returned(model, given),
     )
+
+
+def or_returned(model: Tracked, given: Mapping[str, Tensor]) -> Tensor:
+    """(N,) float64: the first success; where none was asked about but one is returned, that is the next question.
+
+    `given`: the sizes of what is returned, in every norm, infinite if it is harmless.
+    """
+    if model.threat is None:
+        return model.first
+    late = model.first.isinf() & within(model.threat, given[model.threat.name], model.x.dtype)
+    if model.cap is not None:
+        late &= model.forward_passes < model.cap
+    return torch.where(late, model.forward_passes.double() + 1, model.first)
 
 
 @torch.no_grad()

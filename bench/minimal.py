@@ -171,11 +171,15 @@ def show_peers(versions: dict[str, str], missing: dict[str, str]) -> None:
 
 
 def conditions(
-    options: argparse.Namespace, versions: dict[str, str], missing: dict[str, str], pictures: int
+    options: argparse.Namespace,
+    versions: dict[str, str],
+    missing: dict[str, str],
+    pictures: int,
+    module: str = "bench.minimal",
 ) -> dict[str, Any]:
     """What a reader has to know to run it again."""
     return {
-        "command": " ".join(["python", "-m", "bench.minimal", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
         "clock": "CPU time of the process, one thread, without the counting; at equal steps interleaved rounds",
         "pictures": f"the first {pictures} of the test split that the network gets right",
         "seed": 0,

@@ -19,10 +19,12 @@ def attack(name: str) -> Call:
     return call
 
 
-def generated(name: str, model: nn.Module, x: Tensor, y: Tensor, options: Options) -> Tensor:
-    """What an attack of that class makes, given such options."""
+def generated(
+    name: str, model: nn.Module, x: Tensor, y: Tensor, options: Options, probabilities: bool = False
+) -> Tensor:
+    """What an attack of that class makes, given such options, of the model's logits or of its `probabilities`."""
     estimator = import_module("art.estimators.classification").PyTorchClassifier(
-        model=model,
+        model=nn.Sequential(model, nn.Softmax(1)) if probabilities else model,
         loss=nn.CrossEntropyLoss(),
         input_shape=tuple(x.shape[1:]),
         nb_classes=model.classes,
