@@ -39,7 +39,7 @@ from bench.minimal import conditions, prepared, show_peers
 from bench.peers import by_scores
 from bench.peers.by_scores import Family
 from bench.tracking import Tracked
-from holdfast.attacks import NES, SPSA, ZOO, Attack, HillClimbing, OnePixel, SignHunter, SimBA, Square, run
+from holdfast.attacks import NES, SPSA, ZOO, Attack, HillClimbing, OnePixel, SignHunter, SimBA, SparseRS, Square, run
 from holdfast.attacks.attack import minimal
 from holdfast.options import to_plain
 from holdfast.threats import L2, Linf, Pixels, Threat, whole_box
@@ -73,6 +73,7 @@ def groups(radius: float, cap: int, shape: tuple[int, ...]) -> dict[str, Group]:
     for pixels in (1, 3):
         attacks = tuple(OnePixel(pixels=pixels, population=size, generations=-(-cap // size)) for size in (400, 100))
         found[f"one-pixel-{pixels}"] = Group(Pixels(eps=pixels), attacks, by_scores.one_pixels)
+        found[f"sparse-rs-{pixels}"] = Group(Pixels(eps=pixels), (SparseRS(queries=cap),))
     return found | {"zoo": Group(L2(eps=0), (ZOO(queries=cap),), by_scores.zoos)}
 
 

@@ -239,7 +239,7 @@ def test_every_minimal_attack_takes_part():
         parts = {by_labels: our_attacks(norm, 2000, by_labels=by_labels) for by_labels in (False, True)}
         assert sorted(entry.kind for part in parts.values() for entry in part) == sorted(expected)
         assert all((made[entry.kind].access == Access.LABELS) == by for by, part in parts.items() for entry in part)
-        assert all(entry.options["queries"] == 2000 for entry in parts[True])
+        assert all(entry.options["queries"] == 2000 for entry in parts[True] if entry.kind != "line-search")
         assert all(json.dumps(entry.options) for part in parts.values() for entry in part)
 
 
