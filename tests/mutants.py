@@ -427,8 +427,8 @@ MUTANTS = [
     Mutant(
         "L0 keeps the largest changes, not the most useful",
         "threats/l0.py",
-        "gain = reach * (reach + 2 * (x_adv - boxed).abs())",
-        "gain = (x_adv - x).abs()",
+        "gain = self._sums(reach * (reach + 2 * (x_adv - boxed).abs()))",
+        "gain = self._sums((x_adv - x).abs())",
         "tests/test_threats.py -k 'l0_keeps or nearest_point'",
     ),
     Mutant(
@@ -886,7 +886,7 @@ MUTANTS = [
     Mutant(
         "one pixel's children replace better parents",
         "attacks/one_pixel.py",
-        "better = loss > least_rise(at.loss)",
+        "better = loss > least_rise(at.loss, answer)",
         "better = loss == loss",
         "tests/test_by_scores.py -k best_pixel",
     ),
@@ -914,8 +914,8 @@ MUTANTS = [
     Mutant(
         "Sparse-RS exchanges nothing",
         "attacks/sparse_rs.py",
-        "return places - leave + enter",
-        "return places",
+        "return places - leave + enter, enter + anew",
+        "return places, enter + anew",
         "tests/test_sparse.py -k exchanges",
     ),
     Mutant(
@@ -928,8 +928,8 @@ MUTANTS = [
     Mutant(
         "JSMA lets any pair go before one of both virtues",
         "attacks/jsma.py",
-        "torch.where((a > 0) & (b > 0), 1 + (a / scale) * (b / scale), (a + b) / scale - 1)",
-        "(a + b) / scale",
+        "torch.where((a > 0) & (b > 0), a * b, (a + b) / 4 - 1)",
+        "(a + b) / 4",
         "tests/test_sparse.py -k foremost",
     ),
     Mutant(

@@ -27,6 +27,7 @@ from holdfast.attacks import (
 )
 from holdfast.attacks.attack import breadth, minimal, norms
 from holdfast.attacks.blocks import Blocks
+from holdfast.attacks.by_scores import heights, least_rise
 from holdfast.attacks.case import Case
 from holdfast.attacks.differences import either_side, estimated
 from holdfast.attacks.simba import wave
@@ -171,6 +172,19 @@ def test_an_answer_that_is_not_finite_stops_nobody(attack, case):
     torch.testing.assert_close(holed.x_adv[1:], whole.x_adv[1:], rtol=0, atol=1e-9)
 
 
+def test_heights_rank_what_is_not_finite_lowest_and_rounding_for_nothing():
+    points = torch.zeros(4, 1, 1, 1)
+    logits = torch.tensor([[0.0, 1.0], [torch.nan, 0.0], [-torch.inf, 0.0], [0.0, -torch.inf]])
+    labels = torch.zeros(4, dtype=torch.int64)
+    answer = Scores(points=points, labels=labels, reached=labels > 0, logits=logits)
+    case = start(points, labels, Linf(eps=0.1))
+    assert heights(case, answer, margin).tolist() == [1.0, -torch.inf, -torch.inf, -torch.inf]
+    height = torch.tensor([100.0], dtype=torch.float64)
+    for dtype, least in ((torch.float64, 1e-15), (torch.float32, 1e-5), (torch.bfloat16, 0.1)):
+        rise = least_rise(height, replace(answer, logits=logits.to(dtype))) - height
+        assert least < float(rise) < 1000 * least
+
+
 # Estimates of gradients
 
 
@@ -227,8 +241,8 @@ def test_ends_at_the_corner_of_a_linear_model(attack):
     x = torch.rand(5, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     x[0, 0, 0] = 0.0
     model, y = plane(normal, 50.0), torch.zeros(5, dtype=torch.int64)
-    found = run(attack, model, x, y, Linf(eps=0.1), aim="highest_loss")
-    best = highest_by_corner(normal.view(1, 4, 4), x, 0.1)
+    found = run(attack, model, x, y, Linf(eps=0.03), aim="highest_loss")
+    best = highest_by_corner(normal.view(1, 4, 4), x, 0.03)
     reached = found.x_adv.flatten(1) @ normal
     begun = x.flatten(1) @ normal
     share = (reached - begun) / (best - begun)
@@ -388,6 +402,10 @@ def test_only_zoo_looks_for_the_smallest():
     ("make", "text"),
     [
         (lambda: NES(queries=0), r"NES: queries=0; allowed: a whole number from 1 up"),
+        (lambda: NES(queries=50), r"NES: queries=50; allowed: a whole number from 51 up. A step asks about 51 points"),
+        (lambda: SPSA(queries=1), r"SPSA: queries=1; allowed: a whole number from 65 up"),
+        (lambda: ZOO(queries=64), r"ZOO: queries=64; allowed: a whole number from 65 up"),
+        (lambda: SimBA(basis="wavelets"), r"SimBA: basis='wavelets'; allowed: one of pixels, dct"),
         (lambda: NES(momentum=1.0), r"NES: momentum=1.0; allowed: a number between 0 and 1"),
         (lambda: SPSA(spread=0.0), r"SPSA: spread=0.0; allowed: a finite number above 0"),
         (lambda: SPSA(pairs=2.5), r"SPSA: pairs=2.5; allowed"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.attacks import JSMA, PGDL0, LineSearch, Pointwise, SparseRS, run, smallest
@@ -69,6 +69,8 @@ def test_finds_the_places_that_gain_most(attack, threat):
 
 @few
 @given(seed=st.integers(0, 10**6), eps=st.integers(0, 9), round_=st.integers(1, 4000))
+@example(seed=3, eps=9, round_=1)
+@example(seed=3, eps=8, round_=1)
 def test_exchanges_as_many_as_planned_and_keeps_the_number(seed, eps, round_):
     x = torch.rand(3, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
     case = start(x, Pixels(eps=eps), seed)
@@ -76,12 +78,15 @@ def test_exchanges_as_many_as_planned_and_keeps_the_number(seed, eps, round_):
     at, _ = attack.start(case)
     assert (at.places.sum(1) == eps).all()
     case = replace(case, draws=case.draws.at(round_))
-    other = attack.exchange(case, at.places)
+    other, new = attack.exchange(case, at.places)
     assert (other.sum(1) == eps).all()
     assert set(other.unique().tolist()) <= {0.0, 1.0}
     planned = max(1, int(float(attack.exchanged_at(case)[0]) * eps))
     # No more than there are to leave, and to enter.
     assert ((at.places > other).sum(1) == min(planned, eps, 9 - eps)).all()
+    # Those that enter get new values; where all are changed, as many as planned.
+    assert (new.sum(1) == (min(planned, eps) if eps == 9 else min(planned, eps, 9 - eps))).all()
+    assert (new <= other).all()
 
 
 def test_schedule_of_exchanges():
@@ -119,6 +124,14 @@ def test_the_foremost_pair_is_the_best_of_all(seed):
         if max(worths) <= 0:
             worths = [x + y for x, y in zip(a, b, strict=True)]
         assert sorted(pair[lane].tolist()) == list(pairs[worths.index(max(worths))])
+
+
+def test_the_better_of_both_directions_is_found_in_large_pictures():
+    """Up, a hundred values gain next to nothing; down, a hundred others gain a thousand times as much."""
+    normal = torch.cat([torch.full((100,), 0.001), torch.full((100,), -1.0)]).double()
+    x = torch.full((1, 1, 10, 20), 0.5, dtype=torch.float64)
+    model = two_classes(normal, float(0.5 * normal.sum()) + 0.9)
+    assert smallest(JSMA(), model, x, torch.tensor([0]), L0(eps=0)).size.tolist() == [2]
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("up", 1), ("down", -1), ("both", 1), ("both", -1)])
@@ -218,6 +231,17 @@ def test_salt_and_pepper_grow_along_a_line():
     assert not torch.equal(attack.point(case, line + 1, torch.ones(3, 1)), made[:, 2:])
 
 
+@pytest.mark.parametrize("box", [(0.1, 0.9), (-2.1179, 2.64)])
+@pytest.mark.parametrize("attack", [LineSearch(along="salt-and-pepper"), Pointwise()], ids=lambda one: one.name)
+def test_salt_and_pepper_lie_at_the_sides_to_the_bit(attack, box):
+    """Half the range up and half again is past it by a rounding, where nothing counts."""
+    x = torch.full((4, 1, 4, 4), sum(box) / 2)
+    model = two_classes(torch.ones(16), float(x[0].sum()) + 0.1 * (box[1] - box[0])).float()
+    threat = L0(eps=0, low=box[0], high=box[1])
+    found = smallest(attack, model, x, torch.zeros(4, dtype=torch.int64), threat)
+    assert found.success.float().mean() >= 0.75
+
+
 @pytest.mark.parametrize("along", ["blur", "contrast", "salt-and-pepper"])
 def test_lines_find_the_first_success(along, case):
     """What succeeds on the grid is found, at a strength no larger than the first one there."""
@@ -249,6 +273,8 @@ def test_is_for_what_is_counted(attack, case):
         (lambda: JSMA(steps=0), r"JSMA: steps=0; allowed"),
         (lambda: Pointwise(queries=0), r"Pointwise: queries=0; allowed"),
         (lambda: LineSearch(halvings=0), r"LineSearch: halvings=0; allowed"),
+        (lambda: LineSearch(along="fog"), r"along='fog'; allowed: one of blur, contrast, salt-and-pepper"),
+        (lambda: JSMA(direction="sideways"), r"direction='sideways'; allowed: one of up, down, both"),
     ],
 )
 def test_wrong_options(make, text):

@@ -673,6 +673,14 @@ def test_fewest_pixels_that_reach_a_plane(seed):
     assert Pixels(eps=0).size(move).tolist() == fewest
 
 
+def test_changes_whose_square_vanishes_count_as_pixels():
+    delta = torch.zeros(1, 3, 2, 2)
+    delta[0, :, 0, 0], delta[0, 1, 1, 1] = 1e-30, 1e-25
+    assert Pixels(eps=0).size(delta).tolist() == [2]
+    x = torch.zeros(1, 3, 2, 2)
+    assert Pixels(eps=1).size(Pixels(eps=1).project(x + delta, x) - x) <= 1
+
+
 def test_pixels_by_their_lengths():
     delta = torch.tensor([[[[0.3, 0.4, 0.0]], [[0.4, 0.0, 0.6]]]])  # lengths 0.5, 0.4, 0.6
     threat = Pixels(eps=0)

@@ -10,9 +10,9 @@ from holdfast.losses.objectives import Objective
 
 
 def heights(case: Case, answer: Scores, objective: Objective) -> Tensor:
-    """(P,): the objective at each point of an answer, of NaN the lowest there is."""
+    """(P,): the objective at each point of an answer; what is not finite is the lowest there is."""
     goal = case.goal if answer.lane is None else take(case.goal, answer.lane)
-    return objective(answer.logits, goal).nan_to_num(nan=-torch.inf)
+    return objective(answer.logits, goal).nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
 def height_there(case: Case, objective: Objective) -> Tensor:
@@ -21,12 +21,13 @@ def height_there(case: Case, objective: Objective) -> Tensor:
     return objective(case.logits, case.goal).to(case.x)
 
 
-def least_rise(height: Tensor) -> Tensor:
-    """The lowest height that counts as above `height`: by more than rounding, which differs from batch to batch.
+def least_rise(height: Tensor, answer: Scores) -> Tensor:
+    """The lowest height that counts as above `height`: by more than the model rounds.
 
-    Else a change that is cut back altogether would seem to help here and not there.
+    Rounding differs from batch to batch: a change that is cut back altogether would seem to help here and not there.
     """
-    return height + 32 * torch.finfo(height.dtype).eps * height.abs().nan_to_num(posinf=0.0)
+    rounding = max(torch.finfo(kind).eps for kind in (height.dtype, answer.logits.dtype))
+    return height + 32 * rounding * height.abs().nan_to_num(posinf=0.0)
 
 
 def nowhere(case: Case) -> Tensor:

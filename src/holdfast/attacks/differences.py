@@ -14,8 +14,9 @@ from holdfast.losses.objectives import Objective
 def either_side(case: Case, x_adv: Tensor, way: Tensor, length: float) -> Query:
     """`x_adv`, and the points `length` from it along each `way` (L, S, C, H, W) and against it, inside the threat.
 
-    A value that the box or the radius stops on one side moves on the other alone; its part of the estimate is smaller
-    then, and has the right sign.
+    A value that the box, or the radius in Linf, stops on one side moves on the other alone; its part of the estimate is
+    smaller then, and has the right sign. In L1, at the edge, the projection takes away most of what is small: estimates
+    say little there.
     """
     lanes, ways = way.shape[:2]
     lane = torch.arange(lanes, device=way.device)

@@ -25,8 +25,7 @@ class HillClimbing:
     shorter after one that did not, so that one in five helps. Knows nothing of pictures: what any other search
     by scores must beat.
     Cost: `queries` forward passes a lane, no gradient.
-    Source: the (1+1) evolution strategy with the rule of one in five, Rechenberg 1973; as an attack on a black box,
-    any course on the subject.
+    Source: the (1+1) evolution strategy with the rule of one in five: Rechenberg 1973, Evolutionsstrategie.
     """
 
     queries: int = field(default=5000, metadata={"help": "points asked about each picture and restart"})
@@ -54,7 +53,7 @@ class HillClimbing:
     def step(self, case: Case, at: "Climb", answer: Scores) -> "tuple[Climb, Query]":
         """Stay here or there, and step again."""
         loss = heights(case, answer, OBJECTIVES[self.loss])
-        better = loss > least_rise(at.loss)
+        better = loss > least_rise(at.loss, answer)
         length = torch.where(better, LONGER * at.length, SHORTER * at.length).clamp(LEAST, 1.0)
         on = Climb(choose(better, answer.points, at.best), torch.where(better, loss, at.loss), length)
         return on, self.question(case, on)

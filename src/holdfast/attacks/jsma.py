@@ -10,7 +10,7 @@ from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.apgd_t import likeliest
 from holdfast.attacks.case import Case
 from holdfast.attacks.minimal import usable
-from holdfast.attacks.options import at_least
+from holdfast.attacks.options import at_least, one_of
 from holdfast.lanes import choose
 from holdfast.losses import Goal
 
@@ -22,8 +22,8 @@ class JSMA:
     """Two values a step go to the side of the box: the pair with the highest saliency of those not changed yet.
 
     The saliency of a pair is the product of how its slopes raise the target's logit and lower the sum of the others',
-    where they do both; where no pair does, the sum of the two decides. `direction` says whether values rise or fall;
-    `both` takes the better pair of either.
+    where they do both; where no pair does, the sum of the two decides (ours; the source ends). `direction` says whether
+    values rise or fall; `both` takes the better pair of either.
     Ours: pairs are looked for among the values that are foremost by either slope or their sum, since all pairs are too
     many for larger pictures; and an untargeted search heads for the likeliest wrong classes in turn.
     Cost: for each step and target one forward and two backward passes.
@@ -41,6 +41,7 @@ class JSMA:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "targets_tried")
+        one_of(self, "direction")
 
     @property
     def rounds(self) -> int:
@@ -65,9 +66,9 @@ class JSMA:
         """`x_adv` with two more values at a side of the box, and (L,) whether there are none."""
         flat, unchanged = x_adv.flatten(1), (x_adv == case.x).flatten(1)
         sides = {"up": (1,), "down": (-1,), "both": (1, -1)}[self.direction]
-        best = torch.full_like(flat[:, 0], -torch.inf)
+        best = torch.full_like(flat[:, 0], -torch.inf, dtype=torch.float64)
         pair = torch.zeros(len(flat), 2, dtype=torch.int64, device=flat.device)
-        value = best
+        value = flat[:, 0]
         for side in sides:
             end = case.threat.high if side > 0 else case.threat.low
             free = unchanged & (flat != end)
@@ -96,7 +97,7 @@ def of_others(logits: Tensor, goal: Goal) -> Tensor:
 
 
 def foremost_pair(rise: Tensor, fall: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    """(L,) the worth of the best pair of `free` values, -inf where there is none; (L, 2) int64 which they are.
+    """(L,) float64 the worth of the best pair of `free` values, -inf where there is none; (L, 2) int64 which they are.
 
     `rise` and `fall` (L, d): how moving a value raises the target's logit and lowers the others' sum. A pair that does
     both is worth more than any that does not.
@@ -104,11 +105,13 @@ def foremost_pair(rise: Tensor, fall: Tensor, free: Tensor) -> tuple[Tensor, Ten
     count = min(FOREMOST, rise.shape[1])
     orders = [torch.where(free, key, -torch.inf).topk(count, dim=1).indices for key in (rise, fall, rise + fall)]
     near = torch.cat(orders, 1)
-    a, b = (part.gather(1, near) for part in (rise, fall))
+    a, b = (part.gather(1, near).double() for part in (rise, fall))
     a, b = a[:, :, None] + a[:, None], b[:, :, None] + b[:, None]
-    # Both positive: 1 + a share that grows with the product. Else below 0 or so: a share that grows with the sum.
-    scale = (a.abs() + b.abs()).flatten(1).amax(1).clamp_min(torch.finfo(a.dtype).tiny)[:, None, None]
-    worth = torch.where((a > 0) & (b > 0), 1 + (a / scale) * (b / scale), (a + b) / scale - 1)
+    # Both positive: the product. Else below 0: what grows with the sum. One scale for a lane, whichever way it looks.
+    slopes = torch.cat([rise, fall], 1).double()
+    scale = 2 * slopes.abs().amax(1).clamp_min(torch.finfo(slopes.dtype).tiny)[:, None, None]
+    a, b = a / scale, b / scale
+    worth = torch.where((a > 0) & (b > 0), a * b, (a + b) / 4 - 1)
     fine = free.gather(1, near)
     fine = fine[:, :, None] & fine[:, None] & (near[:, :, None] != near[:, None])
     worth = torch.where(fine, worth, -torch.inf).flatten(1)

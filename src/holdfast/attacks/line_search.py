@@ -9,8 +9,9 @@ from torch import Tensor
 
 from holdfast.access import Access, Labels, Query
 from holdfast.attacks.case import Case
-from holdfast.attacks.options import at_least
+from holdfast.attacks.options import at_least, one_of
 from holdfast.attacks.phases import OVER, Heard, Phase, Walk, begin, go_on, in_phase, one_each
+from holdfast.attacks.places import random_sides
 from holdfast.errors import OptionError
 from holdfast.lanes import choose
 
@@ -38,7 +39,7 @@ class LineSearch:
     more values, chosen once at random, to a side of the box each, and begins again with others (`lines` times).
     What no line reaches holds. Simple as they are, these say what a picture can take that no one has aimed at it.
     Cost: `steps` forward passes a line, and `halvings` more; labels alone.
-    Source: the attacks of the same names in Foolbox (Rauber, Brendel & Bethge 2017, arXiv:1707.04131).
+    Source: the attacks of these names in Foolbox (Rauber, Brendel & Bethge 2017, arXiv:1707.04131), which blurs wider.
     """
 
     along: Literal["blur", "contrast", "salt-and-pepper"] = field(default="blur", metadata={"help": "what changes"})
@@ -51,11 +52,17 @@ class LineSearch:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "halvings", "lines")
+        one_of(self, "along")
 
     @property
     def queries(self) -> int:
         """The most points asked about each picture."""
         return self.times * (self.steps + self.halvings)
+
+    @property
+    def breadth(self) -> int:
+        """How many a lane asks about at once, at most."""
+        return self.steps
 
     @property
     def times(self) -> int:
@@ -87,7 +94,10 @@ class LineSearch:
         return (Grid(search=self), Halve(search=self))
 
     def point(self, case: Case, line: Tensor, strength: Tensor) -> Tensor:
-        """(L, S, C, H, W): the picture changed along a line of that number (L,) by strengths (L, S), in [0, 1]."""
+        """(L, S, C, H, W): the picture changed along a line of that number (L,) by strengths in [0, 1].
+
+        Strengths are (L, S), or (1, S) for all lanes alike.
+        """
         x = case.x[:, None]
         if self.along == "blur":
             return blurred(case.x, strength).clamp_(case.threat.low, case.threat.high)
@@ -95,9 +105,7 @@ class LineSearch:
         if self.along == "contrast":
             return torch.lerp(x, far, column2(strength, x))
         draws = case.draws.at(line)
-        width = case.threat.high - case.threat.low
-        sides = draws.signs(case.x, stream=1).add_(1).mul_(width / 2).add_(case.threat.low)
-        return torch.where(draws.uniform(case.x)[:, None] < column2(strength, x), sides[:, None], x)
+        return torch.where(draws.uniform(case.x)[:, None] < column2(strength, x), random_sides(case, draws)[:, None], x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +117,7 @@ class Grid:
     def ask(self, case: Case, at: Line) -> tuple[Tensor, Tensor]:
         """Evenly spaced, the full strength the last."""
         strength = torch.arange(1, self.search.steps + 1, device=case.x.device).to(case.x) / self.search.steps
-        points = self.search.point(case, at.tried, strength.expand(len(case.x), -1))
+        points = self.search.point(case, at.tried, strength[None])
         return points, torch.full_like(at.phase, self.search.steps)
 
     def hear(self, case: Case, at: Line, heard: Heard) -> Line:
@@ -148,12 +156,12 @@ def further(at: Line, search: LineSearch) -> Line:
 
 
 def column2(strength: Tensor, like: Tensor) -> Tensor:
-    """(L, S) against (L, S, C, H, W)."""
+    """(L, S) or (1, S) against (L, S, C, H, W)."""
     return strength.view(*strength.shape, *[1] * (like.ndim - 2))
 
 
 def blurred(x: Tensor, strength: Tensor) -> Tensor:
-    """(L, S, C, H, W): pictures (L, C, H, W) blurred by Gaussians of `strength` (L, S) times the widest.
+    """(L, S, C, H, W): pictures (L, C, H, W) blurred by Gaussians of `strength` (L, S) or (1, S) times the widest.
 
     Weights are normalised over what lies inside the picture.
     """

@@ -10,7 +10,7 @@ from holdfast.access import Access, Query, Scores
 from holdfast.attacks.by_scores import least_rise, nowhere
 from holdfast.attacks.case import Case
 from holdfast.attacks.differences import either_side, estimated
-from holdfast.attacks.options import LossName, at_least, positive, share
+from holdfast.attacks.options import LossName, at_least, at_least_a_step, positive, share
 from holdfast.lanes import column
 from holdfast.losses import OBJECTIVES
 
@@ -24,7 +24,8 @@ class NES:
     A step asks about `pairs` random ways, each there and back, and about the point itself.
     Cost: 2 `pairs` + 1 forward passes a step, `queries` in all or a step less; no gradient.
     Source: Ilyas, Engstrom, Athalye & Lin 2018, arXiv:1804.08598, algorithm 1, for full scores. Momentum and the rule
-    that halves steps are those of the authors' code, here for each picture by itself. Ours: the margin, where the paper
+    that halves steps are those of the authors' code, here for each picture by itself and without a least step. Ours:
+    every estimate is brought to the same largest value before it enters the mean; and the margin, where the paper
     has the cross-entropy, since that is the same in all points of a picture the model is sure of, but for rounding.
     """
 
@@ -43,6 +44,7 @@ class NES:
         at_least(self, 1, "queries", "pairs", "restarts")
         positive(self, "spread", "step_size")
         share(self, "momentum")
+        at_least_a_step(self)
 
     @property
     def breadth(self) -> int:
@@ -52,7 +54,7 @@ class NES:
     @property
     def rounds(self) -> int:
         """As many whole steps as the questions allow."""
-        return max(1, self.queries // self.breadth)
+        return self.queries // self.breadth
 
     def start(self, case: Case) -> "tuple[Climb, Query]":
         """Begin at the picture."""
@@ -65,7 +67,7 @@ class NES:
         x_adv, loss, gradient = estimated(case, answer, OBJECTIVES[self.loss])
         size = gradient.flatten(1).abs().amax(1).clamp_min(torch.finfo(gradient.dtype).tiny)
         direction = torch.lerp(gradient / column(size, gradient), at.direction, self.momentum)
-        rose = loss > least_rise(at.best)
+        rose = loss > least_rise(at.best, answer)
         waited = torch.where(rose, 0, at.waited + 1)
         length = torch.where(waited >= PATIENCE, at.length / 2, at.length)
         waited = torch.where(waited >= PATIENCE, 0, waited)

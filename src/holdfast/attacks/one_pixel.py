@@ -66,7 +66,7 @@ class OnePixel:
     def step(self, case: Case, at: "Brood", answer: Scores) -> "tuple[Brood, Query]":
         """Those that are better take their parents' places and all breed."""
         loss = heights(case, answer, OBJECTIVES[self.loss]).view_as(at.loss).to(at.loss)
-        better = loss > least_rise(at.loss)
+        better = loss > least_rise(at.loss, answer)
         parents = torch.where(better[..., None, None], at.asked, at.parents)
         children = self.bred(case, parents)
         return Brood(parents, torch.where(better, loss, at.loss), children), self.question(case, children)
@@ -97,7 +97,9 @@ class OnePixel:
         place = at.long()[:, :, None].expand(-1, -1, channels, -1)  # (L, P, channels, pixels)
         colour = case.threat.low + (case.threat.high - case.threat.low) * genes[..., len(sides) :]
         points = by_place(case, case.x)[:, None].repeat(1, size, 1, 1)
-        points = points.scatter_(3, place, colour.transpose(2, 3)).view(lanes * size, *case.x.shape[1:])
+        for number in range(self.pixels):  # in turn, so that of two at one place the later holds, on any device
+            points.scatter_(3, place[..., number : number + 1], colour.transpose(2, 3)[..., number : number + 1])
+        points = points.view(lanes * size, *case.x.shape[1:])
         lane = torch.arange(lanes, device=genes.device).repeat_interleave(size)
         return Query(take(case, lane).project(points), lane=lane)
 

@@ -1,7 +1,7 @@
 """Options that several attacks share, and their checks."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from holdfast.errors import OptionError
 
@@ -36,6 +36,22 @@ def not_negative(attack: Any, *names: str) -> None:
         value = getattr(attack, name)
         if not math.isfinite(value) or value < 0:
             raise _refuse(attack, name, "a finite number, 0 or above", f"For none, pass {name}=0.")
+
+
+def one_of(attack: Any, *names: str) -> None:
+    """Raise unless each named option is one of the values that its type lists."""
+    hints = get_type_hints(type(attack))
+    for name in names:
+        known = get_args(hints[name])
+        if getattr(attack, name) not in known:
+            raise _refuse(attack, name, f"one of {', '.join(known)}", f"For example {name}={known[0]}.")
+
+
+def at_least_a_step(attack: Any) -> None:
+    """Raise unless `queries` suffice for one step of an attack that asks about `breadth` points in each."""
+    if attack.queries < attack.breadth:
+        mend = f"A step asks about {attack.breadth} points: give more queries, or take fewer points a step."
+        raise _refuse(attack, "queries", f"a whole number from {attack.breadth} up", mend)
 
 
 def share(attack: Any, *names: str) -> None:

@@ -1,8 +1,10 @@
 """The places of a picture that sparse attacks change: pixels, or single values, as the threat counts them."""
 
+import torch
 from torch import Tensor
 
 from holdfast.attacks.case import Case
+from holdfast.draws import Draws
 
 
 def grid(case: Case) -> tuple[tuple[int, ...], int]:
@@ -16,3 +18,9 @@ def grid(case: Case) -> tuple[tuple[int, ...], int]:
 def by_place(case: Case, x: Tensor) -> Tensor:
     """Pictures (L, ...) as (L, values of a place, places)."""
     return x.reshape(len(x), grid(case)[1], -1)
+
+
+def random_sides(case: Case, draws: Draws) -> Tensor:
+    """Like the pictures: every value at one side of the box or the other, to the bit. Uses stream 1."""
+    up = draws.signs(case.x, stream=1) > 0
+    return torch.where(up, case.threat.high, case.threat.low).to(case.x)

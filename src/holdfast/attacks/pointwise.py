@@ -12,11 +12,12 @@ from holdfast.attacks.by_labels import Begin
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.attacks.phases import OVER, Heard, Phase, Walk, begin, go_on, in_phase, one_each
-from holdfast.attacks.places import by_place
-from holdfast.lanes import choose
+from holdfast.attacks.places import by_place, random_sides
+from holdfast.lanes import choose, column
 from holdfast.threats.l0 import largest
 
-BEGIN, RESET = range(2)
+BEGIN, RESET, SPRINKLE = range(3)
+SHARES = 20  # of salt and pepper, evenly spaced, at the very first
 FIRST = 1 / 8  # of the changed places are put back at once, at first
 
 
@@ -35,11 +36,12 @@ class Pruned:
 
 @dataclass(frozen=True, kw_only=True)
 class Pointwise:
-    """Begin at a picture that reaches the goal, and put back to the original what can be put back.
+    """Begin with salt and pepper, as little as reaches the goal, and put back to the original what can be put back.
 
     Goes through the changed places in random order, again and again until no single one can be put back. Ours: at first
     an eighth of them is put back at once, then half as many whenever a sweep through all has come to nothing, down to
-    one, which asks far less; the end has the published one's property all the same.
+    one, which asks far less; the end has the published one's property all the same. Where no salt and pepper reaches
+    the goal it begins at another picture that does.
     Cost: `queries` forward passes, labels alone.
     Source: Schott, Rauber, Bethge & Brendel 2019, arXiv:1805.09190, sec. 5 (pointwise attack).
     """
@@ -60,9 +62,9 @@ class Pointwise:
         return self.queries + 1
 
     def start(self, case: Case) -> tuple[Walk, Query]:
-        """Look for a point to begin at."""
+        """Salt and pepper."""
         none, zero = torch.zeros_like(case.round), torch.zeros_like(by_place(case, case.x)[:, 0])
-        at = Pruned(none, case.x, none, zero, zero, zero[:, 0], none > 0)
+        at = Pruned(none + SPRINKLE, case.x, none, zero, zero, zero[:, 0], none > 0)
         return begin(self.phases, case, at, self.queries)
 
     def step(self, case: Case, walk: Walk, answer: Labels) -> tuple[Walk, Query]:
@@ -72,7 +74,24 @@ class Pointwise:
     @property
     def phases(self) -> Sequence[Phase]:
         """In the order of their numbers."""
-        return (Found(), Reset())
+        return (Found(), Reset(), Sprinkle())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sprinkle:
+    """More and more values at random sides of the box, all at once."""
+
+    def ask(self, case: Case, at: Pruned) -> tuple[Tensor, Tensor]:
+        """Every share of the values."""
+        share = torch.arange(1, SHARES + 1, device=case.x.device).to(case.x) / SHARES
+        set_ = case.draws.uniform(case.x)[:, None] < column(share, case.x)[None]
+        points = torch.where(set_, random_sides(case, case.draws)[:, None], case.x[:, None])
+        return points, torch.full_like(at.phase, SHARES)
+
+    def hear(self, case: Case, at: Pruned, heard: Heard) -> Pruned:
+        """On from the least that reaches the goal, or begin elsewhere."""
+        found = pruning(case, in_phase(at, RESET, x_adv=heard.first_won))
+        return choose(heard.any_won, found, in_phase(at, BEGIN))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +107,7 @@ class Found:
     def hear(self, case: Case, at: Pruned, heard: Heard) -> Pruned:
         """On with all changed places, an eighth at once."""
         at = self.begin.hear(case, at, heard)
-        changed = changed_places(case, at.x_adv)
-        first = replace(at, waits=changed, size=(changed.sum(1) * FIRST).floor().clamp_min(1))
-        return choose(at.phase == RESET, with_next(case, first), at)
+        return choose(at.phase == RESET, pruning(case, at), at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +131,12 @@ class Reset:
         again = replace(on, waits=changed, size=size, helped=torch.zeros_like(on.helped))
         on = in_phase(with_next(case, choose(through, again, on)), RESET)
         return choose(over, in_phase(on, OVER), on)
+
+
+def pruning(case: Case, at: Pruned) -> Pruned:
+    """The state before the first places are put back: all changed ones wait, an eighth of them at once."""
+    changed = changed_places(case, at.x_adv)
+    return with_next(case, replace(at, waits=changed, size=(changed.sum(1) * FIRST).floor().clamp_min(1)))
 
 
 def with_next(case: Case, at: Pruned) -> Pruned:

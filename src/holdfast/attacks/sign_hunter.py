@@ -11,7 +11,7 @@ from holdfast.attacks.blocks import Blocks
 from holdfast.attacks.by_scores import heights, least_rise, nowhere
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import LossName, at_least
-from holdfast.lanes import choose, column
+from holdfast.lanes import choose
 from holdfast.losses import OBJECTIVES
 from holdfast.threats import whole_box
 
@@ -49,7 +49,7 @@ class SignHunter:
     def step(self, case: Case, at: "Hunt", answer: Scores) -> "tuple[Hunt, Query]":
         """Keep the turn if the loss rose, and turn the next block."""
         loss = heights(case, answer, OBJECTIVES[self.loss])
-        better = loss > least_rise(at.loss)
+        better = loss > least_rise(at.loss, answer)
         sign = choose(better, at.blocks.turned(at.sign), at.sign)
         blocks = at.blocks.next(sign[0].numel())
         on = Hunt(sign, torch.where(better, loss, at.loss), blocks)
@@ -68,5 +68,4 @@ class Hunt:
 def moved(case: Case, sign: Tensor) -> Tensor:
     """The corner that the signs say, cut to the threat."""
     of_corner = whole_box(case.threat, tuple(sign.shape[1:])) / (case.threat.high - case.threat.low)
-    length = torch.as_tensor(case.threat.eps, device=sign.device).expand(len(sign)).to(sign) / of_corner
-    return case.project(torch.addcmul(case.x, sign, column(length, sign)))
+    return case.ascend(case.x, sign, 1 / of_corner)

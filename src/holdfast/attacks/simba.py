@@ -10,7 +10,7 @@ from holdfast.access import Access, Query, Scores
 from holdfast.attacks.by_scores import height_there, heights, least_rise
 from holdfast.attacks.case import Case
 from holdfast.attacks.low_frequencies import waves
-from holdfast.attacks.options import LossName, at_least, positive
+from holdfast.attacks.options import LossName, at_least, one_of, positive
 from holdfast.errors import OptionError
 from holdfast.lanes import choose, column
 from holdfast.losses import OBJECTIVES
@@ -43,6 +43,7 @@ class SimBA:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "queries", "restarts")
+        one_of(self, "basis")
         positive(self, "step_size")
 
     @property
@@ -64,7 +65,7 @@ class SimBA:
     def step(self, case: Case, at: "Search", answer: Scores) -> "tuple[Search, Query]":
         """Keep what helped; then the other way, or the next direction."""
         loss = heights(case, answer, OBJECTIVES[self.loss])
-        better = loss > least_rise(at.loss)
+        better = loss > least_rise(at.loss, answer)
         best = choose(better, answer.points, at.best)
         through = better | at.back
         on = Search(best, torch.where(better, loss, at.loss), at.order, at.number + through, ~through)
@@ -87,7 +88,7 @@ class SimBA:
         if self.basis == "dct":
             stage = [torch.arange(side, device=key.device) // max(1, round(STRIDE * side)) for side in key.shape[2:]]
             key = key + torch.maximum(stage[0][:, None], stage[1][None])
-        return key.flatten(1).argsort(1).int()
+        return key.flatten(1).argsort(dim=1, stable=True).int()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from holdfast.access import Access, Query, Scores
 from holdfast.attacks.by_scores import heights, least_rise, nowhere
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
-from holdfast.attacks.places import by_place
+from holdfast.attacks.places import by_place, random_sides
 from holdfast.errors import OptionError
 from holdfast.lanes import choose
 from holdfast.losses.objectives import margin
@@ -59,21 +59,26 @@ class SparseRS:
     def step(self, case: Case, at: "Search", answer: Scores) -> "tuple[Search, Query]":
         """Keep what helped, and exchange others."""
         loss = heights(case, answer, margin)
-        better = loss > least_rise(at.loss)
+        better = loss > least_rise(at.loss, answer)
         places = choose(better, at.asked, at.places)
         best = choose(better, answer.points, at.best)
-        asked = self.exchange(case, places)
+        asked, new = self.exchange(case, places)
         on = Search(places, best, torch.where(better, loss, at.loss), asked)
-        return on, Query(self.made(case, best, asked, asked * (1 - places)))
+        return on, Query(self.made(case, best, asked, new))
 
-    def exchange(self, case: Case, places: Tensor) -> Tensor:
-        """(L, places) other places, some of them the same."""
+    def exchange(self, case: Case, places: Tensor) -> tuple[Tensor, Tensor]:
+        """(L, places) each: other places, some of them the same; and those that get new values.
+
+        Where every place is changed already, as many get new values as would be exchanged.
+        """
         count = self.exchanged_at(case) * allowed(case)
         count = torch.minimum(count.floor().clamp_min(1), places.sum(1).double())
+        free = (1 - places).sum(1).double()
         key = 1 + case.draws.uniform(places)
-        leave = largest(key * places, count)
-        enter = largest(key * (1 - places), count) * (1 - places)
-        return places - leave + enter
+        leave = largest(key * places, torch.minimum(count, free))
+        enter = largest(key * (1 - places), torch.minimum(count, free))
+        anew = largest(key * places, count) * (free == 0)[:, None]
+        return places - leave + enter, enter + anew
 
     def exchanged_at(self, case: Case) -> Tensor:
         """(L,) float64: which share of the places is exchanged at this question."""
@@ -84,11 +89,9 @@ class SparseRS:
     def made(self, case: Case, best: Tensor, places: Tensor, new: Tensor) -> Tensor:
         """The picture, with `best` at the places that stay and random sides of the box at the new ones."""
         x, kept = by_place(case, case.x), by_place(case, best)
-        width = case.threat.high - case.threat.low
-        sides = case.draws.signs(x, stream=1).add_(1).mul_(width / 2).add_(case.threat.low)
+        sides = by_place(case, random_sides(case, case.draws))
         there = torch.where((new > 0)[:, None], sides, kept)
-        points = torch.where((places > 0)[:, None], there, x).view_as(case.x)
-        return case.project(points)
+        return torch.where((places > 0)[:, None], there, x).view_as(case.x)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Square:
     def decided(self, case: Case, at: "Search", answer: Scores) -> "Search":
         """The state after an answer: of the pictures asked about side by side, those after the first success lapse."""
         loss = heights(case, answer, margin)
-        least = least_rise(at.loss)
+        least = least_rise(at.loss, answer)
         first_point = before(at.asked)
         helped = at.asked  # how many came before the first that helped; all, where none did
         if answer.lane is None:

@@ -10,7 +10,7 @@ from holdfast.access import Access, Query, Scores
 from holdfast.attacks.by_scores import heights
 from holdfast.attacks.case import Case
 from holdfast.attacks.minimal import usable
-from holdfast.attacks.options import at_least, positive
+from holdfast.attacks.options import at_least, at_least_a_step, positive
 from holdfast.attacks.penalty import BETA, BETA_SQUARE, TINY, Weight
 from holdfast.losses.objectives import margin
 
@@ -44,6 +44,7 @@ class ZOO:
     def __post_init__(self) -> None:
         at_least(self, 1, "queries", "coordinates", "searches")
         positive(self, "first_c", "step_size", "spread")
+        at_least_a_step(self)
 
     @property
     def breadth(self) -> int:
@@ -53,7 +54,7 @@ class ZOO:
     @property
     def rounds(self) -> int:
         """As many whole steps as the questions allow."""
-        return max(1, self.queries // self.breadth)
+        return self.queries // self.breadth
 
     def start(self, case: Case) -> "tuple[Descent, Query]":
         """Begin at the picture."""
@@ -101,7 +102,8 @@ class ZOO:
     def chosen(self, case: Case) -> Tensor:
         """(L, coordinates) int64: values at random, each at most once."""
         key = case.draws.uniform(case.x).flatten(1)
-        return key.topk(min(self.coordinates, key.shape[1]), dim=1).indices
+        order: Tensor = key.argsort(dim=1, descending=True, stable=True)
+        return order[:, : self.coordinates]
 
     def question(self, case: Case, x_adv: Tensor, chosen: Tensor) -> Query:
         """The point, and one higher and one lower in each of the chosen values."""

@@ -79,7 +79,7 @@ Threat = Annotated[
     typer.Option(
         "--threat",
         "--norm",
-        metavar="linf|l2|l1|l0",
+        metavar="linf|l2|l1|l0|pixels",
         help="How the size of a change is measured.",
         rich_help_panel=ATTACK,
     ),

@@ -119,7 +119,7 @@ SUITES: dict[str, Suite] = {
                 APGDT(larger_radii=True),
                 FAB(restarts=5),
                 FABT(),
-                *SMALLEST,
+                SMALLEST[0],
                 SQUARE,
             ),
             threats=OF_AUTOATTACK,

@@ -40,7 +40,8 @@ class L0:
 
     def size(self, delta: Tensor) -> Tensor:
         """How many units of each delta are not zero, (N,), in the dtype of `delta`."""
-        return self._lengths(delta).count_nonzero(1).to(delta.dtype)
+        # Not by lengths, whose squares may vanish.
+        return self._sums((delta != 0).to(delta.dtype)).count_nonzero(1).to(delta.dtype)
 
     def steepest(self, grad: Tensor, x_adv: Tensor | None = None, limits: Limits | None = None) -> Tensor:
         """The gradient's sign at its `eps` largest units, the first of equal ones; 0 elsewhere and for 0 and NaN.
