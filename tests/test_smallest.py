@@ -179,8 +179,8 @@ def test_nearly_the_smallest_on_a_linear_model(attack, threat, box, seed):
     assert (found.size[possible] >= best[possible] * (1 - 1e-6)).all()
     if not isinstance(attack, NEAREST):
         best = best_linear(model, x, y, threat, reached=model(found.x_adv).detach().argmax(1))
-    # A single value more is much in L0.
-    ratio = (found.size[possible] - float(threat.name == "l0")) / best[possible]
+    # A single value or pixel more is much where they are counted.
+    ratio = (found.size[possible] - threat.grain) / best[possible]
     assert ratio.median() <= slack(attack, threat)
     assert ratio.quantile(1.0 if isinstance(attack, NEAREST) else 0.8) <= 1.5 * slack(attack, threat)
 
@@ -281,7 +281,7 @@ def test_within_a_radius_a_success_is_one_of_that_size(attack, threat, case):
     """In a suite it runs like any other attack: what lies outside the radius does not count."""
     sizes = smallest(attack, case.model, case.x, case.y, threat, seed=3).size
     eps = sizes[~tiny_wrong(case)].median()
-    eps = float(eps if threat.name != "l0" else eps.floor().clamp_min(1))
+    eps = float(eps.floor().clamp_min(1) if threat.grain else eps)
     found = run(attack, case.model, case.x, case.y, threat.with_eps(eps), seed=3)
     assert (found.size <= eps * (1 + 1e-9)).all()
     if not getattr(attack, "heeds_radius", False):
