@@ -71,38 +71,18 @@ def squares(radius: float, cap: int, side: int) -> tuple[Peer, ...]:
 
 def simba_of_values(radius: float, cap: int, side: int) -> tuple[Peer, ...]:
     """SimBA, one value after the other; it has no radius."""
-    return tuple(
-        peer(
-            "art",
-            f"SimBA px {order}",
-            "simba-pixels",
-            "l2",
-            of_art("SimBA", probabilities=True),
-            attack="px",
-            order=order,
-            epsilon=0.2,
-            max_iter=cap,
-        )
-        for order in ("random", "diag")
-    )
+    return tuple(simba(f"px {order}", "simba-pixels", cap, attack="px", order=order) for order in ("random", "diag"))
 
 
 def simba_of_waves(radius: float, cap: int, side: int) -> tuple[Peer, ...]:
     """SimBA over the cosine transform: all waves in any order, and as by default those of 4 x 4 first."""
-    return tuple(
-        peer(
-            "art",
-            f"SimBA dct {first}",
-            "simba-dct",
-            "l2",
-            of_art("SimBA", probabilities=True),
-            attack="dct",
-            freq_dim=first,
-            epsilon=0.2,
-            max_iter=cap,
-        )
-        for first in (side, 4)
-    )
+    return tuple(simba(f"dct {first}", "simba-dct", cap, attack="dct", freq_dim=first) for first in (side, 4))
+
+
+def simba(name: str, kind: str, cap: int, **options: object) -> Peer:
+    """ART's, which wants a model of probabilities."""
+    call = of_art("SimBA", probabilities=True)
+    return peer("art", f"SimBA {name}", kind, "l2", call, epsilon=0.2, max_iter=cap, **options)
 
 
 def spsas(radius: float, cap: int, side: int) -> tuple[Peer, ...]:
