@@ -119,7 +119,7 @@ class L0:
 
     def _spread(self, units: Tensor, like: Tensor) -> Tensor:
         """Numbers (N, units) at all values of their units, broadcasting against `like`."""
-        return units.expand(-1, like[0].numel()).view_as(like)
+        return units.view_as(like)
 
     def _largest(self, score: Tensor) -> Tensor:
         """True at the `eps` largest of each row of (N, units), the first of equal ones."""

@@ -32,6 +32,4 @@ class Pixels(L0):
         return length
 
     def _spread(self, units: Tensor, like: Tensor) -> Tensor:
-        if like.ndim == 2:
-            return units.expand(-1, like[0].numel())
-        return units.expand(-1, like[0, 0].numel()).view(len(like), 1, *like.shape[2:])
+        return units if like.ndim == 2 else units.view(len(like), 1, *like.shape[2:])
