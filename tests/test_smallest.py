@@ -85,8 +85,6 @@ against the exact distance to the class that they end in; there, some settle whe
 
 def slack(attack, threat):
     """How much larger than the smallest change on a linear model half of what an attack finds may be."""
-    if isinstance(attack, GeoDA):
-        return 1.4  # it keeps to one normal, which is a mean of two where planes meet
     if attack.access.name == "LABELS":
         return 1.1  # they estimate what others are told
     if isinstance(attack, Bisect | BisectedAPGD):

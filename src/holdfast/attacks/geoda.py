@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access, Labels, Query
-from holdfast.attacks.by_labels import Approach, Begin, direction, tolerance
+from holdfast.attacks.by_labels import Approach, Begin, direction
 from holdfast.attacks.case import Case
 from holdfast.attacks.low_frequencies import directions
 from holdfast.attacks.options import at_least, share
@@ -20,7 +20,8 @@ GROWTH = 0.6 ** (-2 / 3)  # of the points from one estimate to the next, as publ
 A_ROUND = 500  # points for which there is one estimate more, as in published code
 SEARCH = 25  # points that a round takes besides its estimate, about
 LONGEST = 8  # doublings of the way along the normal
-NEAR = 1e-2  # how near points lie to the boundary, as a share of the change
+NEAR = 1e-2  # how far from the point on the boundary others are asked about, as a share of the change
+ON = 1e-4  # how far from the boundary that point may be: less than what others move across it, or all would win alike
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class GeoDA:
     def phases(self, case: Case) -> Sequence[Phase]:
         """In the order of their numbers."""
         estimate = Normal(plan=self.plan, frequencies=self.frequencies)
-        near = Approach(number=APPROACH, then=ESTIMATE, tolerance=max(tolerance(case), 1e-4))
+        near = Approach(number=APPROACH, then=ESTIMATE, tolerance=ON)
         return (Begin(then=APPROACH), near, estimate, Along())
 
 
