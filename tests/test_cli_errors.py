@@ -84,6 +84,17 @@ BAD = {
     "eps twice": (f"{EVALUATE} --model {{}}/good --data digits --eps 0.1,0.1", 2, "each named once"),
     "box": (f"{GOOD} --low 1 --high 0", 2, "low < high"),
     "pictures outside the box": (f"{GOOD} --high 0.5", 1, "allowed: the threat's box"),
+    "unknown option of a threat": (f"{GOOD} --threat-set wide=3", 2, "unknown option of Linf 'wide'"),
+    "radius among the options of a threat": (
+        f"{GOOD} --threat-set eps=3",
+        2,
+        "threat option eps='3'; allowed: as --eps",
+    ),
+    "option of a threat without an attack": (
+        "train --data digits --model linear --threat-set wide=3",
+        2,
+        "--threat-set without --adversarial",
+    ),
     "unknown threat": (f"{GOOD} --threat linv", 2, "Did you mean 'linf'"),
     "unknown attack": (f"{GOOD} --attack pdg", 2, "unknown attack 'pdg'"),
     "unknown suite": (

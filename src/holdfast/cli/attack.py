@@ -39,6 +39,7 @@ def command(
     limit: flags.Limit = 16,
     resize: flags.Resize = None,
     threat: flags.Threat = "linf",
+    threat_set: flags.ThreatSet = None,
     low: flags.Low = 0.0,
     high: flags.High = 1.0,
     attack: Annotated[
@@ -81,7 +82,8 @@ def command(
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     radius = None if eps is None else given.number(eps, "--eps")
-    within = threats.build(threat, eps=radius or 0, low=low, high=high)
+    options = given.pairs(threat_set, "--threat-set")
+    within = threats.build(threat, eps=radius or 0, low=low, high=high, options=options)
     (chosen,) = common.attacks_of(attack, None, attack_set, within, eot)
     check_radius(chosen, eps)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)

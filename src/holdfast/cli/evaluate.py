@@ -37,6 +37,7 @@ def command(
     limit: flags.Limit = None,
     resize: flags.Resize = None,
     threat: flags.Threat = "linf",
+    threat_set: flags.ThreatSet = None,
     low: flags.Low = 0.0,
     high: flags.High = 1.0,
     suite: Annotated[
@@ -127,7 +128,8 @@ def command(
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     radii = given.numbers(eps, "--eps")
-    within = threats.build(threat, eps=max(radii), low=low, high=high)
+    options = given.pairs(threat_set, "--threat-set")
+    within = threats.build(threat, eps=max(radii), low=low, high=high, options=options)
     attacks = common.attacks_of(attack, suite, attack_set, within, eot)
     part, size = given.part(shard), given.batch_size(batch)
     least, xml, use = given.gate(at_least, part), given.junit(junit, part), given.stand_in(stand_in)

@@ -84,6 +84,15 @@ Threat = Annotated[
         rich_help_panel=ATTACK,
     ),
 ]
+ThreatSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threat-set",
+        metavar="NAME=VALUE",
+        help="An option of the threat; may be repeated. See `holdfast list threats`.",
+        rich_help_panel=ATTACK,
+    ),
+]
 Low = Annotated[
     float, typer.Option("--low", help="Smallest value of a pixel that an attack may use.", rich_help_panel=ATTACK)
 ]

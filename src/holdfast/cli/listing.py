@@ -68,9 +68,12 @@ def _data() -> Iterable[Entry]:
 
 
 def _threats() -> Iterable[Entry]:
-    from holdfast.threats import THREATS
+    from holdfast.threats import OWN, THREATS
 
-    return [Entry(name, first_sentence(threat)) for name, threat in THREATS.items()]
+    return [
+        Entry(name, first_sentence(threat), tuple(row for row in options_of(threat) if row[0] not in OWN))
+        for name, threat in THREATS.items()
+    ]
 
 
 def _suites() -> Iterable[Entry]:

@@ -107,12 +107,14 @@ def png(picture: "Tensor") -> bytes:
 
 def described(folder: Path, pictures: "Pictures", verdict: "Verdict", threat: "Threat", arrays: str) -> dict[str, Any]:
     """What attack.json and --json hold."""
+    from holdfast import threats
+
     right = ~verdict.start_wrong
     return {
         "format": 1,
         "run": str(folder),
         "data": {"name": pictures.name, "split": pictures.split, "n": len(pictures)},
-        "threat": {"name": threat.name, "eps": float(threat.eps), "low": threat.low, "high": threat.high},
+        "threat": {**threats.plain(threat), "eps": float(threat.eps)},
         "n": len(pictures),
         "right_before": int(right.sum()),
         "broken": int((verdict.success & right).sum()),

@@ -80,6 +80,7 @@ def command(
         ),
     ] = None,
     threat: flags.Threat = "linf",
+    threat_set: flags.ThreatSet = None,
     eps: Annotated[
         str | None,
         typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
@@ -105,7 +106,8 @@ def command(
     common.use_threads(threads)
     named = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
     options = parse(TrainOptions, _merged(named, given.pairs(train_set, "--train-set")))
-    adversary = _adversary(adversarial, threat, eps, low, high, given.pairs(attack_set, "--set"))
+    box = {"low": low, "high": high, "options": given.pairs(threat_set, "--threat-set")}
+    adversary = _adversary(adversarial, threat, eps, box, given.pairs(attack_set, "--set"))
     where = common.device_of(device)
     pictures = common.pictures_of(screen, data, "train", data_dir=data_dir, limit=limit, resize=resize)
     held_out = common.pictures_of(screen, data, "validation", data_dir=data_dir, resize=resize) if validation else None
@@ -143,23 +145,23 @@ def _merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str
 
 
 def _adversary(
-    attack: str | None, threat: str, eps: str | None, low: float, high: float, options: Mapping[str, str]
+    attack: str | None, threat: str, eps: str | None, box: Mapping[str, Any], options: Mapping[str, str]
 ) -> "tuple[Attack | None, Threat | None]":
     """The attack and the threat of adversarial training; neither without --adversarial."""
     from holdfast import threats
     from holdfast.train import inner_attack
 
     if attack is None:
-        if eps is not None or options:
+        if eps is not None or options or box["options"]:
+            flag = "--eps" if eps is not None else "--set" if options else "--threat-set"
             raise OptionError(
-                f"{'--eps' if eps is not None else '--set'} without --adversarial; allowed: with an attack to train "
-                "against. Add --adversarial pgd."
+                f"{flag} without --adversarial; allowed: with an attack to train against. Add --adversarial pgd."
             )
         return None, None
     made = inner_attack(attack, options)
     if eps is None:
         raise OptionError("--adversarial without --eps; allowed: with a radius in pixel units. Add --eps 8/255.")
-    return made, threats.build(threat, eps=given.number(eps, "--eps"), low=low, high=high)
+    return made, threats.build(threat, eps=given.number(eps, "--eps"), **box)
 
 
 def _line(epoch: "Epoch", of: int) -> str:

@@ -17,7 +17,7 @@ from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.speed import Use
 from holdfast.evaluate.suites import SUITES
 from holdfast.generators import seeded
-from holdfast.threats import Threat
+from holdfast.threats import Threat, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +97,7 @@ class Request:
             "format": provenance.FORMAT,
             "options": {
                 "attack": provenance.describe_attack(self.attacks),
-                "threat": {
-                    "name": first.name,
-                    "eps": [float(threat.eps) for threat in self.threats],
-                    "low": first.low,
-                    "high": first.high,
-                },
+                "threat": {**plain(first), "eps": [float(threat.eps) for threat in self.threats]},
                 "seed": self.seed,
                 "shard_size": self.shard_size,
                 "shard": None if self.part is None else list(self.part),

@@ -13,7 +13,7 @@ from holdfast.attacks import Attack, build, run
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.options import to_plain
-from holdfast.threats import Threat
+from holdfast.threats import Threat, plain
 
 FEW_STEPS = {"pgd": {"steps": "7", "step_size": "0.25"}}
 
@@ -66,7 +66,7 @@ class Adversary:
         """As train.json has it."""
         return {
             "attack": {"name": self.attack.name, **to_plain(self.attack)},
-            "threat": {"name": self.threat.name, **to_plain(self.threat)},
+            "threat": plain(self.threat),
         }
 
 
