@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.contest import BATCH, OURS, Entry, Outcome, attempt, our_attacks, peers_attacks
 from bench.peers import BY_LABELS
 from holdfast.attacks import smallest
-from holdfast.threats import THREATS
+from holdfast.threats import NORMS
 
 
 def outcomes(
@@ -41,11 +41,11 @@ def ours(entry: Entry, model: nn.Module, x: Tensor, y: Tensor, norm: str) -> Out
     """By the engine's own count, which tests hold to what hooks see."""
     assert entry.attack is not None
     begun = time.process_time()
-    found = smallest(entry.attack, model, x, y, THREATS[norm](eps=0), batch=BATCH)
+    found = smallest(entry.attack, model, x, y, NORMS[norm](eps=0), batch=BATCH)
     spent = time.process_time() - begun
     delta = found.x_adv.double() - x.double()
     sizes = {
-        name: torch.where(found.success, kind(eps=0).size(delta).double(), torch.inf) for name, kind in THREATS.items()
+        name: torch.where(found.success, kind(eps=0).size(delta).double(), torch.inf) for name, kind in NORMS.items()
     }
     return Outcome(entry, sizes, found.forward, found.backward, spent, False, sizes[norm])
 

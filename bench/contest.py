@@ -21,7 +21,7 @@ from holdfast.attacks import ATTACKS, Attack, build, smallest
 from holdfast.attacks.attack import minimal, norms
 from holdfast.attacks.record import within
 from holdfast.options import describe, to_plain
-from holdfast.threats import THREATS, Threat
+from holdfast.threats import NORMS, Threat
 
 OURS = "holdfast"
 BATCH = 256
@@ -63,7 +63,7 @@ def our_attacks(norm: str, cap: int | None, by_labels: bool = False) -> list[Ent
     entries = []
     for name, kind in ATTACKS.items():
         seen = kind.access == Access.LABELS if by_labels else kind.access > Access.SCORES
-        if minimal(kind) and seen and norm in (norms(kind) or THREATS):
+        if minimal(kind) and seen and norm in (norms(kind) or NORMS):
             attack = with_count(name, "queries", cap) if by_labels else with_count(name, "steps", steps(name, cap))
             entries.append(
                 Entry(OURS, f"{OURS}:{name}", name, to_plain(attack), partial(call_ours, attack, norm), attack)
@@ -79,7 +79,7 @@ def with_count(name: str, option: str, count: int | None) -> Attack:
 
 def call_ours(attack: Attack, norm: str, model: Tracked) -> Tensor:
     """`smallest`, whose own count of passes must be that of the watch."""
-    found = smallest(attack, model, model.x, model.y, THREATS[norm](eps=0), batch=BATCH)
+    found = smallest(attack, model, model.x, model.y, NORMS[norm](eps=0), batch=BATCH)
     if model.cap is None or bool((model.passes < model.cap).all()):
         counted = (int(found.forward.sum()), int(found.backward.sum()))
         watched = (int(model.forward_passes.sum()), int(model.backward_passes.sum()))
@@ -168,5 +168,5 @@ def returned_sizes(net: nn.Module, x: Tensor, y: Tensor, returned: Tensor) -> di
     points = returned.detach().to(x).clamp(0.0, 1.0)
     harm = (net(points).argmax(1) != y) & points.flatten(1).isfinite().all(1)
     delta = points.double() - x.double()
-    sizes = {name: kind(eps=0).size(delta).double() for name, kind in THREATS.items()}
+    sizes = {name: kind(eps=0).size(delta).double() for name, kind in NORMS.items()}
     return {name: torch.where(harm, size, torch.inf) for name, size in sizes.items()}

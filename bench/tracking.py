@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.attacks.record import within
-from holdfast.threats import THREATS, Threat
+from holdfast.threats import NORMS, Threat
 
 
 class Exhausted(Exception):
@@ -46,7 +46,7 @@ class Tracked(nn.Module):
         self.model, self.x, self.y, self.cap, self.threat = model, x, y, cap, threat
         self.forward_passes = torch.zeros(len(x), dtype=torch.int64)
         self.backward_passes = torch.zeros(len(x), dtype=torch.int64)
-        self.smallest = {name: torch.full((len(x),), torch.inf, dtype=torch.float64) for name in THREATS}
+        self.smallest = {name: torch.full((len(x),), torch.inf, dtype=torch.float64) for name in NORMS}
         self.first = torch.full((len(x),), torch.inf, dtype=torch.float64)
         self.bookkeeping = 0.0
         self.out_of_place = 0  # rows that were matched to a picture at another place
@@ -127,7 +127,7 @@ class Tracked(nn.Module):
         if not bool(found.any()):
             return
         delta = points[found].double() - self.x[rows[found]].double()
-        for name, kind in THREATS.items():
+        for name, kind in NORMS.items():
             self.smallest[name].scatter_reduce_(0, rows[found], kind(eps=0).size(delta).double(), "amin")
         if self.threat is not None:
             inside = within(self.threat, self.threat.size(delta), self.x.dtype)

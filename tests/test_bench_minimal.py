@@ -21,7 +21,7 @@ from torch import nn
 from holdfast.access import Access
 from holdfast.attacks import ATTACKS, FAB, FABT, smallest
 from holdfast.attacks.attack import minimal, norms
-from holdfast.threats import THREATS
+from holdfast.threats import NORMS
 from nets import linear, tiny_case
 
 
@@ -64,7 +64,7 @@ def test_counts_what_hooks_count(case):
     hooked.forward_rows = 0
     for attack in (FAB(steps=5), FABT(steps=5, targets_tried=3)):
         before = model.passes.clone()
-        found = smallest(attack, model, x, y, THREATS["l2"](eps=0), batch=7)
+        found = smallest(attack, model, x, y, NORMS["l2"](eps=0), batch=7)
         assert torch.equal(model.passes - before, found.forward + found.backward)
     assert (hooked.forward_rows, hooked.backward_rows) == (
         int(model.forward_passes.sum()),
@@ -232,7 +232,7 @@ def test_envelope_and_quantiles():
 
 
 def test_every_minimal_attack_takes_part():
-    for norm in THREATS:
+    for norm in NORMS:
         made = {name: kind() for name, kind in ATTACKS.items()}
         fits = {name: minimal(one) and (not norms(one) or norm in norms(one)) for name, one in made.items()}
         expected = [name for name, fine in fits.items() if fine and made[name].access != Access.SCORES]
@@ -264,7 +264,7 @@ def test_peers_rows_are_sound():
     """Without any of them installed: each has a norm, settings for it, and a name of its own."""
     names = [peer.name for peer in peers.PEERS]
     assert len(set(names)) == len(names)
-    for norm in THREATS:
+    for norm in NORMS:
         for cap in (None, 2000):
             entries = peers_attacks(peers.PEERS, norm, cap)
             assert entries

@@ -20,7 +20,7 @@ from holdfast.attacks.wrapper import Wrapper
 from holdfast.draws import Draws
 from holdfast.errors import DataError, OptionError
 from holdfast.losses import Goal
-from holdfast.threats import L1, L2, THREATS, Linf
+from holdfast.threats import L1, L2, NORMS, Linf
 from nets import linear, tiny_case
 
 ROWS = [
@@ -35,7 +35,7 @@ every_attack = pytest.mark.parametrize("attack", ROWS, ids=lambda attack: attack
 
 
 def threat_of(attack):
-    return THREATS[norms(attack)[-1]](eps=0)
+    return NORMS[norms(attack)[-1]](eps=0)
 
 
 @pytest.fixture(scope="module")

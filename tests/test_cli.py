@@ -343,7 +343,7 @@ def test_list_shows_all_that_is_registered():
     assert set(found["attacks"]) == set(ATTACKS)
     assert set(found["models"]) == set(ARCHITECTURES)
     assert set(found["data"]) == set(SETS)
-    assert set(found["threats"]) == {"linf", "l2", "l1", "l0", "pixels"}
+    assert set(found["threats"]) == {"linf", "l2", "l1", "l0", "pixels", "rotation", "flow", "colour"}
     assert "quick" in found["suites"]
     assert "noise" in found["checks"]
     assert "dlr" in found["losses"]

@@ -8,7 +8,7 @@ from torch import nn
 
 from holdfast.attacks import DDN, FMN, PDPGD, run, smallest
 from holdfast.errors import OptionError
-from holdfast.threats import L2, THREATS, Linf
+from holdfast.threats import L2, NORMS, Linf
 from nets import linear, tiny_case
 
 ATTACKS = [DDN(steps=40), FMN(steps=40), PDPGD(steps=40)]
@@ -57,7 +57,7 @@ def steep_background():
     return linear(torch.cat([weight, -weight]), torch.tensor([0.2, 0.0]).double())
 
 
-@pytest.mark.parametrize("kind", THREATS.values(), ids=list(THREATS))
+@pytest.mark.parametrize("kind", NORMS.values(), ids=list(NORMS))
 @pytest.mark.parametrize("attack", ATTACKS[1:], ids=lambda attack: attack.name)
 def test_values_at_the_side_of_the_box_do_not_hide_the_boundary(attack, kind):
     """The boundary is at 0.2; by the whole gradient it would be 40 times nearer in L2, where nothing is."""

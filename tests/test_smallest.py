@@ -44,7 +44,7 @@ from holdfast.attacks import (
 from holdfast.attacks.attack import begins_elsewhere, minimal, norms
 from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.losses import Goal
-from holdfast.threats import THREATS, whole_box
+from holdfast.threats import NORMS, whole_box
 from nets import linear, tiny_case
 
 ROWS = [
@@ -113,7 +113,7 @@ def rounding(attack):
 
 def threats_of(attack):
     """Threats with a form for the attack, of a radius that is to play no part."""
-    return [kind(eps=0) for name, kind in THREATS.items() if not norms(attack) or name in norms(attack)]
+    return [kind(eps=0) for name, kind in NORMS.items() if not norms(attack) or name in norms(attack)]
 
 
 def pairs(rows):
@@ -299,7 +299,7 @@ def test_every_minimal_attack_has_a_row():
 
 
 def test_radius_of_the_whole_box():
-    for kind in THREATS.values():
+    for kind in NORMS.values():
         corner = whole_box(kind(eps=0), (1, 3, 4))
         assert corner == pytest.approx(float(kind(eps=0).size(torch.ones(1, 1, 3, 4))[0]))
         assert whole_box(replace(kind(eps=0), low=-1.0), (1, 3, 4)) >= corner

@@ -14,7 +14,7 @@ from scipy import optimize, stats
 from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.lanes import take
-from holdfast.threats import L0, L1, L2, THREATS, Linf, Pixels, build
+from holdfast.threats import L0, L1, L2, NORMS, Linf, Pixels, build
 from holdfast.threats.l2 import _scale
 
 few = settings(deadline=None, max_examples=25)
@@ -27,7 +27,7 @@ RADII = {
     "pixels": lambda d: d // 2,
 }
 COUNTED = ("l0", "pixels")  # the same where inputs have no channels
-every = pytest.mark.parametrize("name", list(THREATS))
+every = pytest.mark.parametrize("name", list(NORMS))
 BOXES = [(0.0, 1.0), (-0.5, 0.5), (0.1, 0.9), (0.0, 255.0), (-2.0, 1.0)]
 boxes = st.sampled_from(BOXES)
 dtypes = st.sampled_from([torch.float32, torch.float64])
@@ -578,7 +578,7 @@ def test_shape_and_layout_do_not_matter(name):
 @every
 def test_record(name):
     threat = make(name, 12)
-    assert type(threat) is THREATS[name]
+    assert type(threat) is NORMS[name]
     assert threat.name == name
     assert threat.nearest
     assert threat == make(name, 12)
@@ -592,7 +592,8 @@ def test_record(name):
 
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        OptionError, match=r"unknown threat 'linff'; known: l0, l1, l2, linf, pixels. Did you mean 'linf'"
+        OptionError,
+        match=r"unknown threat 'linff'; known: colour, flow, l0, l1, l2, linf, pixels, rotation. Did you mean 'linf'",
     ):
         build("linff", eps=0.1)
 

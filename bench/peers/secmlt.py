@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench.peers.peer import Call, Options, Peer
-from holdfast.threats import THREATS
+from holdfast.threats import NORMS
 
 
 def attack(module: str, name: str) -> Call:
@@ -35,5 +35,5 @@ def fmn(norm: str, steps: int | None) -> Options:
 
 PEERS = (
     Peer(library="secmlt", attack="DDN", kind="ddn", norms=("l2",), call=attack("ddn", "DDN"), options=ddn),
-    Peer(library="secmlt", attack="FMN", kind="fmn", norms=tuple(THREATS), call=attack("fmn", "FMN"), options=fmn),
+    Peer(library="secmlt", attack="FMN", kind="fmn", norms=tuple(NORMS), call=attack("fmn", "FMN"), options=fmn),
 )

@@ -1,7 +1,7 @@
 """The only place where a model under attack is called."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from holdfast.access.meter import Meter
 from holdfast.access.query import Objective
 from holdfast.errors import ModelError
 from holdfast.lanes import join, take
+
+View = Callable[[Tensor, Tensor], Tensor]
+"""From points (P, ...) and the numbers (P,) of their pictures to what the model is shown, (P, C, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,11 @@ class Oracle:
 
     A model that works in place on its input is found out when it is first asked, by the version that torch counts for
     every tensor, and gets copies from then on: what it overwrites are points that the attack still needs.
+    With a `view` the points are not pictures but what pictures are made of; gradients are with respect to them.
     """
 
-    def __init__(self, model: Model, batch: int, meter: Meter) -> None:
-        self.model, self.batch, self.meter = model, batch, meter
+    def __init__(self, model: Model, batch: int, meter: Meter, view: View | None = None) -> None:
+        self.model, self.batch, self.meter, self.view = model, batch, meter, view
         self._nothing = torch.empty(0)  # the logits of no points, once the model has answered
         self._in_place: bool | None = None  # whether the model writes to its input, once it has been asked
 
@@ -85,7 +89,7 @@ class Oracle:
         if not len(part.points):
             return self._nothing  # many a model cannot take an empty batch
         self.meter.count(part.picture)
-        logits = self._ask(part.points)
+        logits = self._ask(part.points, part.picture)
         self._nothing = logits[:0]
         return logits
 
@@ -95,7 +99,7 @@ class Oracle:
         sizes = [len(part.points) for part in parts]
         with torch.enable_grad():
             points = points.detach().requires_grad_()
-            logits = self._ask(points)
+            logits = self._ask(points, torch.cat([part.picture for part in parts]))
             rows = split(logits, sizes)
             losses = [tuple(f(z, part.goal) for f in part.objectives) for z, part in zip(rows, parts, strict=True)]
             # Pictures do not mix in evaluation mode, so the gradient of the sum holds each picture's own.
@@ -118,7 +122,7 @@ class Oracle:
         wanted = part.classes.shape[1]
         with torch.enable_grad():
             points = part.points.detach().requires_grad_()
-            logits = self._ask(points)
+            logits = self._ask(points, part.picture)
             wholes = logits.gather(1, part.classes)
             if part.against is not None:
                 wholes = wholes - logits.gather(1, part.against[:, None])
@@ -127,8 +131,9 @@ class Oracle:
         rows = [gradient(total, points, retain=m + 1 < wanted) for m, total in enumerate(totals)]
         return logits.detach(), torch.stack(rows, 1)
 
-    def _ask(self, points: Tensor) -> Tensor:
+    def _ask(self, points: Tensor, picture: Tensor) -> Tensor:
         """The model's answer to points that it must not change; it gets a copy unless it is known to leave them be."""
+        points = points if self.view is None else self.view(points, picture)
         given = points if self._in_place is False else points.clone()
         version = given._version
         logits = checked(self.model(given), len(points))

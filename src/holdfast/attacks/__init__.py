@@ -25,6 +25,7 @@ from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.geoda import GeoDA
+from holdfast.attacks.grid import Grid
 from holdfast.attacks.hill_climbing import HillClimbing
 from holdfast.attacks.hop_skip_jump import HopSkipJump
 from holdfast.attacks.ifgsm import IFGSM
@@ -55,6 +56,7 @@ from holdfast.attacks.spsa import SPSA
 from holdfast.attacks.square import Square
 from holdfast.attacks.super_deepfool import SuperDeepFool
 from holdfast.attacks.surfree import SurFree
+from holdfast.attacks.worst_of_k import WorstOfK
 from holdfast.attacks.zoo import ZOO
 from holdfast.errors import unknown
 from holdfast.options import parse
@@ -95,6 +97,7 @@ __all__ = [
     "EoT",
     "External",
     "GeoDA",
+    "Grid",
     "HillClimbing",
     "HopSkipJump",
     "LineSearch",
@@ -113,6 +116,7 @@ __all__ = [
     "SuperDeepFool",
     "SurFree",
     "Trace",
+    "WorstOfK",
     "build",
     "run",
     "run_external",
@@ -162,6 +166,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "ray-s": RayS,
     "pointwise": Pointwise,
     "line-search": LineSearch,
+    "grid": Grid,
+    "worst-of-k": WorstOfK,
     "noise": Noise,
 }
 

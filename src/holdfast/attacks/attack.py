@@ -9,6 +9,9 @@ from holdfast.access import Access, Query
 from holdfast.attacks.case import Case
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
+from holdfast.threats import AnyThreat, Rendered
+
+ON_PARAMETERS = "linf"  # the threat on the parameters of those that render pictures
 
 Asked = Query | Sequence[tuple[Tensor, Query]]
 """A question of all lanes; or, where they want different things, one for each mask (L,) bool, every lane in just one.
@@ -97,3 +100,15 @@ def begins_elsewhere(attack: object) -> bool:
 def norms(attack: object) -> tuple[str, ...]:
     """The names of the threats it has a form for, said by `norms`; none for all of them."""
     return tuple(getattr(attack, "norms", ()))
+
+
+def has_form(attack: object, threat: AnyThreat) -> bool:
+    """Whether the attack has a form for the threat: where that renders pictures, for its parameters' threat.
+
+    Other pictures to begin at say nothing of parameters, and what `needs_pictures` looks at how pixels lie.
+    """
+    known = norms(attack)
+    if not isinstance(threat, Rendered):
+        return not known or threat.name in known
+    lifted = not begins_elsewhere(attack) and not getattr(attack, "needs_pictures", False)
+    return threat.name in known or (lifted and (not known or ON_PARAMETERS in known))

@@ -10,12 +10,12 @@ from holdfast.attacks.attack import Attack
 from holdfast.attacks.external import External
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import Goal
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat
 
 Kind = TypeVar("Kind", bound=Attack | External)
 
 
-def check_pictures(x: Tensor, y: Tensor, threat: Threat, batch: int) -> None:
+def check_pictures(x: Tensor, y: Tensor, threat: AnyThreat, batch: int) -> None:
     """Raise unless the pictures are a float (N, ...) inside the box with one int64 label each."""
     if x.dtype not in (torch.float32, torch.float64) or x.ndim < 2:
         raise DataError(

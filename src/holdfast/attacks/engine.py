@@ -18,13 +18,14 @@ from holdfast.attacks.case import Case
 from holdfast.attacks.check import check_attacks, check_beginning, check_pictures, check_place, check_target
 from holdfast.attacks.external import check_norm
 from holdfast.attacks.group import Group, merged
+from holdfast.attacks.parametric import rendered, seen_from
 from holdfast.attacks.queue import Plan, Queue, plans
 from holdfast.attacks.record import Record, inside_box, within
 from holdfast.attacks.result import AttackResult
 from holdfast.draws import Draws
 from holdfast.lanes import map_lanes, take
 from holdfast.losses import Goal, objectives
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat, Rendered, Threat
 
 Progress = Callable[[int, int], None]
 """Called with (lanes done, lanes in all)."""
@@ -40,7 +41,7 @@ def run(
     model: Model,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: AnyThreat,
     *,
     seed: int = 0,
     batch: int = 256,
@@ -56,7 +57,8 @@ def run(
     """Attack pictures and return the best point seen of each.
 
     Args: `attack` one attack or several, cheapest first; `model` pictures (N, C, H, W) to logits (N, K); `x` float
-    (N, C, H, W) inside the threat's box; `y` (N,) int64 true classes; `threat` with one radius or one a picture;
+    (N, C, H, W) inside the threat's box; `y` (N,) int64 true classes; `threat` with one radius or one a picture, where
+    it renders pictures from parameters these are what the attacks are shown in the place of pictures;
     `seed` of the noise; `batch` the most pictures in a call of the model; `target` (N,) int64 classes to be reached,
     None for any wrong one; `confidence` by how many logit units the class reached must lead; `picture` (N,) int64
     place of each picture in its full set, which keys its noise (default 0, 1, ...); `aim` what is best and when to
@@ -82,13 +84,16 @@ def run(
     threat = map_lanes(lambda tensor: tensor.to(there), threat)
     place = check_place(picture, x).to(there)
     check_beginning(beginning, x)
-    record = Record(x.to(there), aim)
+    moved, shown, ball = seen_from(threat, x.to(there))
+    record = Record(moved, aim)
     meter = Meter(len(x), there)
     with borrow(model) as lent, torch.no_grad():
-        engine = Engine(attacks, Oracle(lent, batch, meter), record, goal, threat, place, seed, budget, beginning)
+        oracle = Oracle(lent, batch, meter, shown)
+        engine = Engine(attacks, oracle, record, goal, ball, place, seed, budget, beginning)
         engine.work(trace, progress)
     attack_of = torch.tensor([plan.attack for plan in engine.plans], device=there)
-    return record.result(threat, meter, engine.logits, attack_of, x.device)
+    found = record.result(ball, meter, engine.logits, attack_of, x.device)
+    return rendered(found, threat, x, batch) if isinstance(threat, Rendered) else found
 
 
 def usable(tensor: Tensor) -> Tensor:

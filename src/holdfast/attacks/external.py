@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from holdfast.access import Access
-from holdfast.attacks.attack import Attack, norms
+from holdfast.attacks.attack import Attack, has_form, norms
 from holdfast.errors import OptionError
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat, Rendered, Threat
 
 Call = Callable[[nn.Module, Tensor, Tensor, Threat], Tensor]
 """From a model, pictures (N, C, H, W) in the threat's box, labels (N,) and the threat to pictures like those given."""
@@ -51,17 +51,21 @@ class External:
         }
 
 
-def check_norm(attack: Attack | External, threat: Threat) -> None:
+def check_norm(attack: Attack | External, threat: AnyThreat) -> None:
     """Raise `OptionError` for an attack that has no form for the threat, or says it is made for others."""
-    allowed = norms(attack)
-    if not allowed or threat.name in allowed:
-        return
     if isinstance(attack, External):
+        if isinstance(threat, Rendered):
+            raise OptionError(
+                f"{attack.name}: threat {threat.name!r}; allowed: attacks of our own, since one from elsewhere returns "
+                "pictures and not what they are rendered from. Choose another, such as grid or pgd."
+            )
+        if attack.norms and threat.name not in attack.norms:
+            raise OptionError(
+                f"{attack.name} is made for {', '.join(attack.norms)}, the threat is {threat.name}; allowed: the same. "
+                "Choose the library's form of the attack for this threat."
+            )
+    elif not has_form(attack, threat):
         raise OptionError(
-            f"{attack.name} is made for {', '.join(attack.norms)}, the threat is {threat.name}; allowed: the same. "
-            "Choose the library's form of the attack for this threat."
+            f"{attack.name}: threat {threat.name!r}; allowed: {', '.join(norms(attack)) or 'those of pixels'}. "
+            "Choose another threat, or another attack: `holdfast list attacks` says what each is for."
         )
-    raise OptionError(
-        f"{attack.name}: threat {threat.name!r}; allowed: {', '.join(allowed)}. "
-        "Choose another threat, or another attack: `holdfast list attacks` says what each is for."
-    )

@@ -17,7 +17,7 @@ from holdfast.attacks.record import inside_box, within
 from holdfast.attacks.result import AttackResult
 from holdfast.attacks.run_external import run_external
 from holdfast.lanes import column
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat
 
 
 def run_in_a_row(
@@ -25,7 +25,7 @@ def run_in_a_row(
     model: Model,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: AnyThreat,
     *,
     seed: int = 0,
     batch: int = 256,
@@ -85,7 +85,7 @@ def _share_of(progress: Progress, number: int, stages: int) -> Progress:
     return lambda done, total: progress(int(1000 * (number + done / max(total, 1))), 1000 * stages)
 
 
-def _followed(found: AttackResult, part: AttackResult, rows: Tensor, x: Tensor, threat: Threat) -> AttackResult:
+def _followed(found: AttackResult, part: AttackResult, rows: Tensor, x: Tensor, threat: AnyThreat) -> AttackResult:
     """What was found so far, with what a further stage found of the pictures in `rows`, none of which was broken."""
     # A model that answers at random may get a picture wrong at its second look: no attack's doing.
     lucky = part.step == 0

@@ -49,6 +49,7 @@ class LineSearch:
     access: ClassVar[Access] = Access.LABELS
     minimal: ClassVar[bool] = True
     name: ClassVar[str] = "line-search"
+    needs_pictures: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "halvings", "lines")

@@ -9,7 +9,7 @@ from holdfast.access import Answer, Gradient, Meter
 from holdfast.attacks.best import Aim, Best, is_better, nothing_yet
 from holdfast.attacks.result import CHECKPOINTS, AttackResult, Trace
 from holdfast.lanes import map_lanes, take
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat, Threat
 
 
 class Record:
@@ -108,13 +108,13 @@ class Record:
         return to(parts, device)
 
 
-def within(threat: Threat, size: Tensor, kept: torch.dtype) -> Tensor:
+def within(threat: AnyThreat, size: Tensor, kept: torch.dtype) -> Tensor:
     """(N,) bool: sizes not above the radius, but for the rounding of pictures kept in that float type."""
     unit = torch.finfo(kept).eps
     return size <= threat.eps * (1 + 8 * unit) + unit * max(abs(threat.low), abs(threat.high))
 
 
-def inside_box(threat: Threat, x_adv: Tensor) -> Tensor:
+def inside_box(threat: AnyThreat, x_adv: Tensor) -> Tensor:
     """(N,) bool: every input value within the box; a NaN is not."""
     flat = x_adv.flatten(1)  # twice, as torch's `aminmax` takes four times as long
     return (flat.amin(1) >= threat.low) & (flat.amax(1) <= threat.high)

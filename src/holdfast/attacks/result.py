@@ -44,6 +44,8 @@ class AttackResult:
         None  # (N, P) float64: smallest success after `CHECKPOINTS` points, if the smallest is sought
     )
 
+    parameters: Tensor | None = None  # (N, ...): what x_adv was rendered from, where the threat is one of parameters
+
     @property
     def start_wrong(self) -> Tensor:
         """(N,) bool: misclassified before the attack."""

@@ -14,7 +14,7 @@ from holdfast.errors import AttackDidNothing, AttackError, HoldfastError
 from holdfast.generators import all_seeded
 from holdfast.lanes import column, join
 from holdfast.losses import Goal
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat, Rendered, Threat
 
 
 @torch.inference_mode(False)  # within a caller's inference mode there would be no gradients
@@ -23,7 +23,7 @@ def run_external(
     model: Model,
     x: Tensor,
     y: Tensor,
-    threat: Threat,
+    threat: AnyThreat,
     *,
     seed: int = 0,
     batch: int = 256,
@@ -44,6 +44,7 @@ def run_external(
     """
     check_pictures(x, y, threat, batch)
     check_norm(attack, threat)
+    assert not isinstance(threat, Rendered)  # as `check_norm` has made sure
     there, place = home(model, x), check_place(picture, x)
     pieces = []
     for start in range(0, len(x), batch):

@@ -9,11 +9,11 @@ from holdfast.access.borrow import Model
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.engine import run
 from holdfast.attacks.result import AttackResult
-from holdfast.threats import Threat, whole_box
+from holdfast.threats import AnyThreat, whole_box
 
 
 def smallest(
-    attack: Attack | Sequence[Attack], model: Model, x: Tensor, y: Tensor, threat: Threat, **options: Any
+    attack: Attack | Sequence[Attack], model: Model, x: Tensor, y: Tensor, threat: AnyThreat, **options: Any
 ) -> AttackResult:
     """Attack pictures and return the smallest success seen of each, in the threat's norm and box; `eps` plays no part.
 

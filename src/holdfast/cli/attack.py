@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.data import Pictures
     from holdfast.evaluate import Verdict
     from holdfast.models import Opened
-    from holdfast.threats import Threat
+    from holdfast.threats import AnyThreat
 
 
 def command(
@@ -125,7 +125,7 @@ def _where(verdict: "Verdict", threat: str, eps: str | None) -> str:
 def _attacked(
     opened: "Opened",
     pictures: "Pictures",
-    threat: "Threat",
+    threat: "AnyThreat",
     attack: "Attack | External",
     goal: int | None,
     seed: int,
@@ -139,7 +139,7 @@ def _attacked(
     from holdfast.access.borrow import home
     from holdfast.attacks.attack import minimal
     from holdfast.evaluate import Meter, verify
-    from holdfast.evaluate.edges import norm_of
+    from holdfast.evaluate.edges import again
     from holdfast.generators import seeded
 
     model = opened.model
@@ -172,10 +172,7 @@ def _attacked(
             x,
             found.x_adv,
             y,
-            norm=norm_of(threat),
-            eps=float(threat.eps),
-            low=threat.low,
-            high=threat.high,
+            **again(threat, found.parameters),
             target=target,
             needs_gradient=attack.access >= Access.GRADIENT,
             backward=meter.backward,

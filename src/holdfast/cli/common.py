@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from holdfast.attacks import Attack, External
     from holdfast.data import Pictures
     from holdfast.models import Opened
-    from holdfast.threats import Threat
+    from holdfast.threats import AnyThreat
 
 
 def device_of(text: str) -> "torch.device":
@@ -100,7 +100,7 @@ def twin_of(text: str | None, pictures: "Pictures", device: str) -> Any:
 
 
 def attacks_of(
-    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "Threat", eot: int | None = None
+    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "AnyThreat", eot: int | None = None
 ) -> "tuple[Attack | External, ...]":
     """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named.
 

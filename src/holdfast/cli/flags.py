@@ -79,8 +79,8 @@ Threat = Annotated[
     typer.Option(
         "--threat",
         "--norm",
-        metavar="linf|l2|l1|l0|pixels",
-        help="How the size of a change is measured.",
+        metavar="NAME",
+        help="What may be done to a picture: linf, l2, l1, l0, pixels, rotation, ...; see `holdfast list threats`.",
         rich_help_panel=ATTACK,
     ),
 ]

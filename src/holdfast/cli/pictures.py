@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from holdfast.attacks import AttackResult
     from holdfast.data import Pictures
     from holdfast.evaluate import Verdict
-    from holdfast.threats import Threat
+    from holdfast.threats import AnyThreat
 
 
 def new_folder(path: Path) -> Path:
@@ -30,7 +30,7 @@ def write(
     found: "AttackResult",
     verdict: "Verdict",
     arrays: Literal["npz", "safetensors"],
-    threat: "Threat",
+    threat: "AnyThreat",
 ) -> dict[str, Any]:
     """Write everything into `folder`; returns what attack.json holds.
 
@@ -54,7 +54,9 @@ def write(
 def columns(pictures: "Pictures", found: "AttackResult", verdict: "Verdict") -> "dict[str, Tensor]":
     """The arrays by name, one row a picture, on the CPU."""
     x, x_adv = pictures.x(dtype=found.x_adv.dtype), found.x_adv.cpu()
+    rendered = {} if found.parameters is None else {"parameters": found.parameters.cpu()}
     return {
+        **rendered,
         "x": x,
         "x_adv": x_adv,
         "delta": x_adv - x,
@@ -105,7 +107,9 @@ def png(picture: "Tensor") -> bytes:
     return buffer.getvalue()
 
 
-def described(folder: Path, pictures: "Pictures", verdict: "Verdict", threat: "Threat", arrays: str) -> dict[str, Any]:
+def described(
+    folder: Path, pictures: "Pictures", verdict: "Verdict", threat: "AnyThreat", arrays: str
+) -> dict[str, Any]:
     """What attack.json and --json hold."""
     from holdfast import threats
 

@@ -15,7 +15,7 @@ from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
     from holdfast.attacks import Attack
-    from holdfast.threats import Threat
+    from holdfast.threats import AnyThreat
     from holdfast.train import Epoch, Trained
 
 TRAINING = "Training"
@@ -146,7 +146,7 @@ def _merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str
 
 def _adversary(
     attack: str | None, threat: str, eps: str | None, box: Mapping[str, Any], options: Mapping[str, str]
-) -> "tuple[Attack | None, Threat | None]":
+) -> "tuple[Attack | None, AnyThreat | None]":
     """The attack and the threat of adversarial training; neither without --adversarial."""
     from holdfast import threats
     from holdfast.train import inner_attack

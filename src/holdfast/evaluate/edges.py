@@ -1,7 +1,7 @@
 """What is refused before any work is done: one clear line each."""
 
 from collections.abc import Iterable, Sequence
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,12 @@ from holdfast.errors import DataError, HoldfastError, ModelError, OptionError, u
 from holdfast.evaluate.precision import alike, tie
 from holdfast.evaluate.verify import Norm
 from holdfast.models.cast import Cast
-from holdfast.threats import Threat, whole_box
+from holdfast.threats import AnyThreat, Rendered, plain, whole_box
 
 LOOK = 8  # pictures shown to the model before the work begins
 
 
-def radii(threat: Threat, eps: float | Sequence[float] | None, shape: tuple[int, ...]) -> tuple[Threat, ...]:
+def radii(threat: AnyThreat, eps: float | Sequence[float] | None, shape: tuple[int, ...]) -> tuple[AnyThreat, ...]:
     """The threats to evaluate, ascending in eps: those of `eps`, or of `threat` itself where that is None.
 
     Raises: `OptionError` for no radius, one named twice, one tensor per lane, or one larger than the whole box.
@@ -36,6 +36,11 @@ def radii(threat: Threat, eps: float | Sequence[float] | None, shape: tuple[int,
             f"evaluate: eps={listed}; allowed: at least one radius, each named once, such as [2/255, 8/255]."
         )
     widest = whole_box(threat, shape)
+    if listed[-1] > widest and isinstance(threat, Rendered):
+        raise OptionError(
+            f"evaluate: eps={listed[-1]:g}; allowed: up to {widest:g} {threat.unit}, the most that {threat.name} knows "
+            "on these pictures. Name a smaller radius."
+        )
     if listed[-1] > widest:
         raise OptionError(
             f"evaluate: eps={listed[-1]:g}; allowed: up to {widest:g}, the {threat.name} size of the whole box "
@@ -44,12 +49,18 @@ def radii(threat: Threat, eps: float | Sequence[float] | None, shape: tuple[int,
     return tuple(threat.with_eps(e) for e in listed)
 
 
-def norm_of(threat: Threat) -> Norm:
+def norm_of(threat: AnyThreat) -> Norm:
     """The verifier's word for the threat's norm. Raises: `OptionError` for a threat that it cannot measure."""
     for norm in get_args(Norm):
         if norm == threat.name:
             return cast(Norm, norm)
     raise unknown("norm to verify", threat.name, get_args(Norm))
+
+
+def again(threat: AnyThreat, parameters: Tensor | None) -> dict[str, Any]:
+    """What the verifier has to know of a threat, as arguments of `verify`; `parameters` as the attack returned them."""
+    named: dict[str, Any] = {"norm": norm_of(threat), "eps": float(threat.eps), "low": threat.low, "high": threat.high}
+    return {**named, "parameters": parameters, "options": plain(threat)}
 
 
 def extent(pictures: Pictures) -> tuple[float, float]:
@@ -59,7 +70,7 @@ def extent(pictures: Pictures) -> tuple[float, float]:
     return float(low) / scale, float(high) / scale
 
 
-def check_pictures(pictures: Pictures, threat: Threat) -> None:
+def check_pictures(pictures: Pictures, threat: AnyThreat) -> None:
     """Raise `DataError` for an empty set and for values outside the threat's box, which no attack can respect."""
     if not len(pictures):
         raise DataError(

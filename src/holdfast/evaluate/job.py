@@ -14,11 +14,12 @@ from holdfast.attacks.attack import minimal
 from holdfast.attacks.engine import Progress
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
-from holdfast.evaluate.edges import norm_of
+from holdfast.evaluate.edges import again
+from holdfast.evaluate.landscape import landscape
 from holdfast.evaluate.verify import Meter, Verdict, refuse_idle, verify
 from holdfast.generators import seeded
 from holdfast.lanes import column
-from holdfast.threats import Threat, whole_box
+from holdfast.threats import AnyThreat, Rendered, Rotation, whole_box
 
 LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, a few times that in work
 SMALLEST = 64  # pictures that a shard keeps when it is cut for the sake of several processes; fewer fill no batch
@@ -36,7 +37,7 @@ class Job:
     model: Model
     pictures: Pictures
     attacks: tuple[Attack | External, ...]
-    threats: tuple[Threat, ...]  # ascending eps
+    threats: tuple[AnyThreat, ...]  # ascending eps
     seed: int
     batch: int
     dtype: torch.dtype  # of the pictures
@@ -82,14 +83,15 @@ class Job:
             for name, tensor in row.items():
                 columns.setdefault(name, []).append(tensor.cpu())
             kept = (verdict.success.cpu() & ~start_wrong).nonzero().flatten()
-            stored[f"adv.{number}.rows"] = kept
-            stored[f"adv.{number}.x"] = found.x_adv[kept.to(there)].cpu()
+            stored |= pictures_of(found, f"adv.{number}", kept)
         if search is not None:
             whole |= smallest_of(search[1], x, start_wrong, self.threats[-1])
             if search[0].course is not None:
                 whole["course"] = search[0].course.cpu().T.clone()
             kept = (search[1].success.cpu() & ~broken).nonzero().flatten()
-            stored |= {"adv.beyond.rows": kept, "adv.beyond.x": search[0].x_adv[kept.to(there)].cpu()}
+            stored |= pictures_of(search[0], "adv.beyond", kept)
+        if isinstance(self.threats[-1], Rotation) and rows.start == 0:
+            stored |= landscape(self.model, x, y, self.threats[-1], self.batch)
         return {
             "index": self.pictures.place[rows].clone(),
             "label": self.pictures.labels[rows].clone(),
@@ -117,11 +119,11 @@ class Job:
         """The engine's progress in one of several searches as a share of the whole shard."""
         return lambda done, total: tell((number + done / max(total, 1)) / searches)
 
-    def _anywhere(self, x: Tensor) -> Threat:
+    def _anywhere(self, x: Tensor) -> AnyThreat:
         """The threat with a radius that spans the box."""
         return self.threats[-1].with_eps(whole_box(self.threats[-1], tuple(x.shape[1:])))
 
-    def _at(self, x: Tensor, y: Tensor, threat: Threat, search: One) -> One:
+    def _at(self, x: Tensor, y: Tensor, threat: AnyThreat, search: One) -> One:
         """What a search for the smallest change found within one radius; its passes go to the largest radius."""
         found, verdict, counted = search
         inside = verdict.inside_eps & (found.size <= threat.eps)
@@ -129,6 +131,7 @@ class Job:
         within = replace(
             found,
             x_adv=torch.where(column(inside, x), found.x_adv, x),
+            parameters=None if found.parameters is None else found.parameters * column(inside, found.parameters),
             success=found.success & inside,
             size=torch.where(inside, found.size, 0.0),
             step=torch.where(inside, found.step, none),
@@ -138,22 +141,22 @@ class Job:
         if threat is not self.threats[-1]:
             free = torch.zeros_like(none)
             within, counted = replace(within, queries=free, forward=free, backward=free), (0, 0)
-        return within, self._verify(x, y, within.x_adv, threat), counted
+        return within, self._verify(x, y, within, threat), counted
 
-    def _one(self, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress) -> One:
+    def _one(self, x: Tensor, y: Tensor, threat: AnyThreat, place: Tensor, progress: Progress) -> One:
         """Let the attacks search within one threat, once for all.
 
         Where a stand-in sees a success, or a right picture, and the model does not, by a rounding, the picture is
         attacked again on the model itself.
         """
         found, counted = self._run(self.faster or self.model, x, y, threat, place, progress)
-        verdict = self._verify(x, y, found.x_adv, threat)
+        verdict = self._verify(x, y, found, threat)
         doubtful = ((found.success & ~verdict.success) | ~verdict.untouched_when_start_wrong).nonzero().flatten()
         if self.faster is not None and len(doubtful):
             again, more = self._run(self.model, x[doubtful], y[doubtful], threat, place[doubtful.cpu()], None)
             found = overwrite(found, doubtful, again)
             counted = (counted[0] + more[0], counted[1] + more[1])
-            verdict = self._verify(x, y, found.x_adv, threat)
+            verdict = self._verify(x, y, found, threat)
         # With a search on scores in the row pictures were attacked all the same; checks tell of dead gradients.
         levels = [attack.access for attack in self.taking_part]
         by_gradient = max(levels) >= Access.GRADIENT and Access.SCORES not in levels
@@ -162,7 +165,7 @@ class Job:
         return found, verdict, counted
 
     def _run(
-        self, model: Model, x: Tensor, y: Tensor, threat: Threat, place: Tensor, progress: Progress | None
+        self, model: Model, x: Tensor, y: Tensor, threat: AnyThreat, place: Tensor, progress: Progress | None
     ) -> tuple[AttackResult, tuple[int, int]]:
         own = [attack for attack in self.taking_part if isinstance(attack, Attack)]
         options: dict[str, Any] = {"seed": self.seed, "batch": self.batch, "picture": place, "progress": progress}
@@ -173,19 +176,24 @@ class Job:
                 found = run_in_a_row(self.taking_part, model, x, y, threat, **options)
         return found, (meter.forward, meter.backward) if meter.counts else (-1, -1)
 
-    def _verify(self, x: Tensor, y: Tensor, x_adv: Tensor, threat: Threat) -> Verdict:
+    def _verify(self, x: Tensor, y: Tensor, found: AttackResult, threat: AnyThreat) -> Verdict:
         return verify(
             self.model,
             x,
-            x_adv,
+            found.x_adv,
             y,
-            norm=norm_of(threat),
-            eps=float(threat.eps),
-            low=threat.low,
-            high=threat.high,
+            **again(threat, found.parameters),
             batch=self.batch,
             refuse_nothing=False,
         )
+
+
+def pictures_of(found: AttackResult, name: str, rows: Tensor) -> dict[str, Tensor]:
+    """Some of the pictures that were found, with their rows, and with what they were rendered from if they were."""
+    kept = {f"{name}.rows": rows, f"{name}.x": found.x_adv[rows.to(found.x_adv.device)].cpu()}
+    if found.parameters is not None:
+        kept[f"{name}.parameters"] = found.parameters[rows.to(found.parameters.device)].cpu()
+    return kept
 
 
 def _row(found: AttackResult, verdict: Verdict, tie: float) -> dict[str, Tensor]:
@@ -208,11 +216,12 @@ def _row(found: AttackResult, verdict: Verdict, tie: float) -> dict[str, Tensor]
     }
 
 
-def smallest_of(verdict: Verdict, x: Tensor, start_wrong: Tensor, threat: Threat) -> dict[str, Tensor]:
+def smallest_of(verdict: Verdict, x: Tensor, start_wrong: Tensor, threat: AnyThreat) -> dict[str, Tensor]:
     """(n,) each: the verified size of each picture's change, infinite where none was found, 0 if wrong before; the same
     as a share of the picture's own size; and the class that the changed picture is taken for."""
     size = torch.where(verdict.success, verdict.size, torch.inf).cpu().masked_fill(start_wrong, 0.0)
-    own = threat.size(x.double()).cpu()
+    # What makes a picture of another has no measure of its own.
+    own = torch.full_like(size, torch.nan) if isinstance(threat, Rendered) else threat.size(x.double()).cpu()
     return {
         "smallest": size,
         "smallest_relative": torch.where(size > 0, size / own, 0.0),

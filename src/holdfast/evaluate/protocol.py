@@ -31,7 +31,7 @@ from holdfast.evaluate.summary import summarise
 from holdfast.evaluate.table import records_csv
 from holdfast.evaluate.timing import Account, Timing
 from holdfast.files import alone, write_atomically
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat
 
 log = logging.getLogger("holdfast")
 
@@ -42,7 +42,7 @@ CALLING = ("gradients", "ascent", "unbounded", "noise", "scores-only", "transfer
 def evaluate(
     model: Model,
     pictures: Pictures,
-    threat: Threat,
+    threat: AnyThreat,
     attack: Attack | External | Sequence[Attack | External] | None = None,
     *,
     eps: float | Sequence[float] | None = None,

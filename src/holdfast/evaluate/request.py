@@ -17,7 +17,7 @@ from holdfast.evaluate.provenance import Run
 from holdfast.evaluate.speed import Use
 from holdfast.evaluate.suites import SUITES
 from holdfast.generators import seeded
-from holdfast.threats import Threat, plain
+from holdfast.threats import AnyThreat, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Request:
     model: Model
     pictures: Pictures
     attacks: tuple[Attack | External, ...]
-    threats: tuple[Threat, ...]  # ascending eps
+    threats: tuple[AnyThreat, ...]  # ascending eps
     seed: int
     batch: int | Literal["auto"]
     shard_size: int | None

@@ -14,12 +14,12 @@ from holdfast.attacks import Aim, Attack, AttackResult, External, Reserve, Trace
 from holdfast.attacks.attack import repeats
 from holdfast.attacks.eot import around
 from holdfast.data import Pictures
-from holdfast.evaluate.edges import extent, norm_of
+from holdfast.evaluate.edges import again, extent
 from holdfast.evaluate.verify import Verdict, verify
 from holdfast.generators import seeded
 from holdfast.losses import Goal
 from holdfast.losses.objectives import objective
-from holdfast.threats import Threat, whole_box
+from holdfast.threats import AnyThreat, Rendered, whole_box
 
 HEEDING = (
     nn.modules.batchnorm._NormBase,
@@ -55,12 +55,12 @@ class Sample:
     """The first pictures of the data, in order, so that any number of processes see the same ones.
 
     Attributes: `model`, `threats` (ascending eps) as evaluated; `row` all attacks, `attacks` only the leading one, as
-    the others see what it leaves and to question all would cost more than the evaluation; `in_a_row` how many there
-    are; `repeats` over how many answers the leading one averages; `sources` models, by name, that pictures are
-    transferred from; `x` (n, C, H, W), `y` (n,) on the model's device; `extent` smallest and largest value of all
-    pictures; `training` the modules that were given in training mode and act otherwise in it; `forward`, `backward`
-    passes that the checks made so far; `shared` those of them, forward and backward, for what several checks look at,
-    by what it is.
+    the others see what it leaves and to question all would cost more than the evaluation (all of them where pictures
+    are rendered from parameters); `in_a_row` how many there are; `repeats` over how many answers the leading one
+    averages; `sources` models, by name, that pictures are transferred from; `x` (n, C, H, W), `y` (n,) on the model's
+    device; `extent` smallest and largest value of all pictures; `training` the modules that were given in training
+    mode and act otherwise in it; `forward`, `backward` passes that the checks made so far; `shared` those of them,
+    forward and backward, for what several checks look at, by what it is.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Sample:
         model: Model,
         pictures: Pictures,
         attacks: Sequence[Attack | External],
-        threats: Sequence[Threat],
+        threats: Sequence[AnyThreat],
         *,
         seed: int = 0,
         batch: int = 256,
@@ -77,7 +77,9 @@ class Sample:
     ) -> None:
         first = slice(0, SIZE)
         there = home(model, pictures.images)
-        self.model, self.attacks, self.threats = model, (leading(attacks),), tuple(threats)
+        self.model, self.threats = model, tuple(threats)
+        # Of parameters there are few, and gradients get lost among them: no one attack stands for the others.
+        self.attacks = tuple(attacks) if isinstance(self.threat, Rendered) else (leading(attacks),)
         self.row = tuple(attacks)
         self.in_a_row = len(attacks)
         self.repeats = repeats(self.attacks[0])
@@ -101,7 +103,7 @@ class Sample:
         return {"forward": self.forward, "backward": self.backward, "shared": self.shared}
 
     @property
-    def threat(self) -> Threat:
+    def threat(self) -> AnyThreat:
         """The one of the largest radius, which the headline is about."""
         return self.threats[-1]
 
@@ -209,7 +211,7 @@ class Sample:
                 self._trials[key] = self._attack(chosen, self.threat.with_eps(eps))
         return self._trials[key]
 
-    def _attack(self, attacks: tuple[Attack | External, ...], threat: Threat) -> Trial:
+    def _attack(self, attacks: tuple[Attack | External, ...], threat: AnyThreat) -> Trial:
         everything = torch.ones_like(self.y, dtype=torch.bool)
         found = self.search(attacks, self.model, threat, everything)
         verdict = verify(
@@ -217,10 +219,7 @@ class Sample:
             self.x,
             found.x_adv,
             self.y,
-            norm=norm_of(threat),
-            eps=float(threat.eps),
-            low=threat.low,
-            high=threat.high,
+            **again(threat, found.parameters),
             batch=self.batch,
             refuse_nothing=False,
         )
@@ -231,7 +230,7 @@ class Sample:
         self,
         attacks: Sequence[Attack | External],
         model: Model,
-        threat: Threat,
+        threat: AnyThreat,
         these: Tensor,
         y: Tensor | None = None,
         aim: Aim = "first_success",

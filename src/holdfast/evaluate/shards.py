@@ -30,11 +30,13 @@ those in a row broke it, from 0; -1 none), `queries`, `forward`, `backward` int6
 Of each radius, (E, 3): `counted` int64: forward and backward passes seen by hooks during the attack (-1: not seen),
 and the verifier's own forward passes.
 Adversarial pictures of radius e: `adv.e.rows` int64 rows in the shard that were right and are broken by the attack at
-this radius, `adv.e.x` float32 (or the pictures' own float type) in the same order. `adv.beyond.rows`, `adv.beyond.x`:
-those that only a change beyond the largest radius breaks, where the smallest change was sought.
+this radius, `adv.e.x` float32 (or the pictures' own float type) in the same order, with `adv.e.parameters` (rows, ...)
+what they are rendered from where the threat does so. `adv.beyond.rows`, `adv.beyond.x`, `adv.beyond.parameters`: those
+that only a change beyond the largest radius breaks, where the smallest change was sought.
+In the first shard, where pictures are turned: `landscape.margin`, `.angle`, `.shift` (`evaluate.landscape`).
 """
 
-PIXELS = ("x", "adv.")
+PIXELS = ("x", "adv.", "landscape.")
 
 
 def encode(shard: Shard, number: int) -> bytes:

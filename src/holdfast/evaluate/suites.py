@@ -14,22 +14,25 @@ from holdfast.attacks import (
     Attack,
     Cut,
     EoT,
+    Grid,
     HopSkipJump,
     RayS,
     Reserve,
     Square,
+    WorstOfK,
 )
-from holdfast.attacks.attack import norms
+from holdfast.attacks.attack import has_form
 from holdfast.errors import OptionError, unknown
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat, Rendered
 
 
 @dataclass(frozen=True)
 class Suite:
     """Attacks that are run one after the other, each on the pictures that the ones before left standing.
 
-    `sparse` are those for a threat whose good moves change few values (L1), where they differ. `threats` names the
-    threats the suite has a form for, all of them when empty.
+    `sparse` are those for a threat whose good moves change few values (L1), `rendered` those for one that renders
+    pictures from parameters, where they differ. `threats` names the threats of pixels that the suite has a form for,
+    all of them when empty.
     """
 
     name: str
@@ -37,19 +40,22 @@ class Suite:
     attacks: tuple[Attack, ...]
     sparse: tuple[Attack, ...] | None = None
     threats: tuple[str, ...] = ()
+    rendered: tuple[Attack, ...] | None = None
 
-    def within(self, threat: Threat) -> tuple[Attack, ...]:
+    def within(self, threat: AnyThreat) -> tuple[Attack, ...]:
         """The attacks for a threat, without those that have no form for it.
 
         Raises: `OptionError` for a threat that the suite has no form for.
         """
+        if isinstance(threat, Rendered) and self.rendered is not None:
+            return tuple(attack for attack in self.rendered if has_form(attack, threat))
         if self.threats and threat.name not in self.threats:
             raise OptionError(
                 f"suite {self.name!r}: threat {threat.name!r}; allowed: {', '.join(self.threats)}. "
                 "Choose the suite quick, or name attacks one by one."
             )
         row = self.sparse if threat.sparse and self.sparse is not None else self.attacks
-        return tuple(attack for attack in row if not norms(attack) or threat.name in norms(attack))
+        return tuple(attack for attack in row if has_form(attack, threat))
 
 
 OF_AUTOATTACK = ("linf", "l2", "l1")
@@ -58,17 +64,26 @@ SQUARE = Square(rescaled=False, ahead=16)
 APGD_L1 = APGD(restarts=5, larger_radii=True)
 FABT_L1 = FABT(targets_tried=5)
 SMALLEST = (FMN(steps=500), DDN(steps=500), PDGD(steps=500))
+# Grid as Engstrom et al. 2019, arXiv:1712.02779; gradients between its points, and scores where they mislead.
+OF_PARAMETERS = (WorstOfK(), Grid(), APGD(restarts=5), Square(queries=1000))
 BY_LABELS = (HopSkipJump(), RayS())
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        Suite("quick", "PGD, 40 steps on the cross-entropy from a random start: a first honest look", (PGD(),)),
+        Suite(
+            "quick",
+            "PGD, 40 steps on the cross-entropy from a random start: a first honest look; where pictures are rendered "
+            "from parameters, the worst of ten at random and a grid of 135 turns and shifts first",
+            (PGD(),),
+            rendered=(WorstOfK(), Grid(angles=15, shifts=3), PGD()),
+        ),
         # Croce & Hein 2020, arXiv:2003.01690, sec. 5.
         Suite(
             "standard",
             "what AutoAttack's standard version runs, with its budgets: Auto-PGD; Auto-PGD and FAB towards nine "
-            "classes, five in L1; Square with 5,000 queries",
+            "classes, five in L1; Square with 5,000 queries. Where pictures are rendered from parameters, the worst of "
+            "ten at random, a grid of 775 turns and shifts, Auto-PGD five times, Square with 1,000 queries",
             (APGD(), APGDT(), FABT(), SQUARE),
             sparse=(
                 APGD_L1,
@@ -77,6 +92,7 @@ SUITES: dict[str, Suite] = {
                 SQUARE,
             ),
             threats=OF_AUTOATTACK,
+            rendered=OF_PARAMETERS,
         ),
         Suite(
             "fast",

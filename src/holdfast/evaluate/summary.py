@@ -121,10 +121,17 @@ def _smallest(records: dict[str, Tensor]) -> dict[str, Any]:
         "sought": relative is not None,
         "success": Rate(int(found.sum()), len(size)).to_plain(),
         "size": _quartiles(size),
-        "relative_size": None if relative is None or not found.any() else float(relative[found].mean()),
+        "relative_size": _mean(relative, found),
         "queries": {"median": float(np.median(queries)), "mean": float(queries.mean())},
         "course": _course(records, right, int(queries.max())),
     }
+
+
+def _mean(relative: Tensor | None, found: Tensor) -> float | None:
+    """Of the shares that were found; None where there are none."""
+    if relative is None or not found.any() or relative[found].isnan().any():
+        return None
+    return float(relative[found].mean())
 
 
 def _course(records: dict[str, Tensor], right: Tensor, most: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ The norms, the goal and the counting are written here a second time on purpose: 
 the engine cannot excuse itself. Everything is taken from the returned pictures alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import AttackDidNothing, DataError, ModelError, unknown
+from holdfast.evaluate.rerender import RENDER, sizes
 
-Norm = Literal["linf", "l2", "l1", "l0", "pixels"]
+Norm = Literal["linf", "l2", "l1", "l0", "pixels", "rotation", "flow", "colour"]
 Model = Callable[[Tensor], Tensor]
 LEVELS = 255  # steps of an 8-bit picture
 
@@ -53,6 +54,8 @@ def verify(
     low: float = 0.0,
     high: float = 1.0,
     target: Tensor | None = None,
+    parameters: Tensor | None = None,
+    options: Mapping[str, Any] | None = None,
     batch: int = 256,
     needs_gradient: bool = False,
     backward: int | None = None,
@@ -60,11 +63,15 @@ def verify(
 ) -> Verdict:
     """Judge returned pictures: run the model on them again, measure them again in float64.
 
+    Where a threat renders pictures, they are rendered again from the parameters that are claimed for them: the size is
+    the largest of these, and infinite for a picture that is another.
+
     The goal is a prediction other than `y`, or equal to `target` where one is given. A picture that reaches it from
     the start must come back unchanged. 8 bits: each value goes to the nearest of 256 levels evenly spread from `low`
     to `high` (on [0, 1]: `round(255 x) / 255`); the class is judged there, the size is only reported.
 
-    Args: `x`, `x_adv` (N, ...) float in [low, high]; `y`, `target` (N,) int64; `eps` radius in input units;
+    Args: `x`, `x_adv` (N, ...) float in [low, high]; `y`, `target` (N,) int64; `eps` radius in input units, or in those
+    of the parameters; `parameters` (N, ...) what each picture is said to be rendered from, with the `options` of it;
     `batch` pictures at once; `needs_gradient` whether the attack lives on gradients, and `backward` the rows of
     backward passes counted while it ran (`Meter`), None if nobody counted; with `refuse_nothing` False an attack that
     did nothing is told by `Verdict.unchanged` alone.
@@ -73,8 +80,10 @@ def verify(
     `ModelError` when the two sets of pictures do not match.
     Cost: two forward passes a picture, a third for each success.
     """
-    if norm not in NORMS:
-        raise unknown("norm", norm, NORMS)
+    if norm not in (*NORMS, *RENDER):
+        raise unknown("norm", norm, (*NORMS, *RENDER))
+    if norm in RENDER and parameters is None:
+        raise DataError(f"{norm} without parameters; allowed: what each picture is rendered from. Pass parameters=...")
     if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
         raise ModelError(
             f"returned pictures are {tuple(x_adv.shape)} {x_adv.dtype}; allowed: like the originals, {tuple(x.shape)} "
@@ -88,7 +97,9 @@ def verify(
         for start in range(0, len(x), batch):
             rows = slice(start, start + batch)
             wanted = None if target is None else target[rows]
-            pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, eps, box, wanted))
+            at = None if parameters is None else parameters[rows]
+            measure = _measure(norm, box, at, options or {})
+            pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, eps, box, wanted, measure))
     verdict = _join(pieces)
     if refuse_nothing:
         refuse_idle(verdict, eps, needs_gradient, backward)
@@ -104,11 +115,14 @@ def slack(norm: Norm, eps: float, low: float, high: float, values: int, dtype: t
       sqrt(values) * step in the 2-norm; the norm by which delta was scaled was itself summed in `dtype`, with a
       relative error that pairwise summation keeps under 16 roundings.
     - l0, pixels: none, counting is exact.
+    - of parameters: two roundings of the radius.
     """
     rounding = torch.finfo(dtype).eps
     step = rounding * max(abs(low), abs(high))
     if norm in ("l0", "pixels"):
         return 0.0
+    if norm in RENDER:
+        return 2 * rounding * eps
     if norm == "linf":
         return step
     return step * (values if norm == "l1" else values**0.5) + 16 * rounding * eps
@@ -173,13 +187,14 @@ def _judge(
     eps: float,
     box: tuple[float, float],
     target: Tensor | None,
+    measure: Callable[[Tensor, Tensor], Tensor],
 ) -> Verdict:
     low, high = box
     before, confidence, start_gap = _predict(model, x)
     after, confidence_adv, gap_adv = _predict(model, x_adv)
     start_wrong = _reached(before, y, target)
     unchanged = (x_adv == x).flatten(1).all(1)
-    size = _size(norm, x_adv, x)
+    size = measure(x_adv, x)
     inside_box = ((x_adv >= low) & (x_adv <= high)).flatten(1).all(1)
     inside_eps = size <= eps + slack(norm, eps, low, high, x[0].numel(), x.dtype)
     finite = torch.isfinite(x_adv).flatten(1).all(1) & (after >= 0)
@@ -189,7 +204,8 @@ def _judge(
         rounded = _to_8bit(x_adv[success], low, high)
         wanted = None if target is None else target[success]
         success_8bit[success] = _reached(_predict(model, rounded)[0], y[success], wanted)
-        size_8bit[success] = _size(norm, rounded, x[success])
+        if norm not in RENDER:  # rounded, it is no longer what its parameters give to the bit
+            size_8bit[success] = measure(rounded, x[success])
     return Verdict(
         prediction=before,
         confidence=confidence,
@@ -229,9 +245,22 @@ def _reached(prediction: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
     return reached & (prediction >= 0)
 
 
-def _size(norm: Norm, x_adv: Tensor, x: Tensor) -> Tensor:
-    delta = x_adv.double() - x.double()
-    return NORMS[norm](delta[:, None] if delta.ndim == 2 else delta.flatten(2))
+def _measure(
+    norm: Norm, box: tuple[float, float], parameters: Tensor | None, options: Mapping[str, Any]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """From returned pictures and their originals to (N,) float64 sizes."""
+
+    def of_difference(x_adv: Tensor, x: Tensor) -> Tensor:
+        delta = x_adv.double() - x.double()
+        return NORMS[norm](delta[:, None] if delta.ndim == 2 else delta.flatten(2))
+
+    def of_parameters(x_adv: Tensor, x: Tensor) -> Tensor:
+        assert parameters is not None  # as `verify` made sure
+        original, given, at = (tensor.double().cpu().numpy() for tensor in (x, x_adv, parameters))
+        found = sizes(norm, original, given, at, options, box, torch.finfo(x.dtype).eps)
+        return torch.from_numpy(found).to(x.device)
+
+    return of_parameters if norm in RENDER else of_difference
 
 
 def _to_8bit(x: Tensor, low: float, high: float) -> Tensor:

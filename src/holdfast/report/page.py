@@ -10,6 +10,7 @@ from holdfast.report import compare, failures, figures, origins, spread, words
 from holdfast.report.column import VERDICTS, Column, columns
 from holdfast.report.course import Search, course
 from holdfast.report.gallery import Gallery, aligned, gallery
+from holdfast.report.landscape import overall, singles
 from holdfast.report.run import Run
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def context(runs: Sequence[Run]) -> dict[str, Any]:
         "rounds": _histograms(every, spread.rounds(runs), "Pictures by the round that broke them", "round"),
         "sizes": _histograms(every, spread.sizes(runs), "Pictures by the change that broke them", "size of the change"),
         "courses": _courses(every),
+        "landscapes": _landscapes(every),
         "cost": origins.cost(runs),
         "checks": _checks(every),
         "verdicts": VERDICTS,
@@ -126,6 +128,12 @@ def _courses(every: Sequence[Column]) -> list[tuple[list[Column], str]]:
         if any(math.isfinite(point["median"]) for point in column.run.summary.get("course") or []):
             norms.setdefault(words.norm(column.run.summary["threat"]), []).append(column)
     return [(group, course([_search(one) for one in group], norm)) for norm, group in norms.items()]
+
+
+def _landscapes(every: Sequence[Column]) -> list[tuple[Column, str, str]]:
+    """(run, SVG of all pictures, SVG of some) for the runs that turned pictures."""
+    known = ((one, one.run.records.landscape()) for one in every if one.run.records is not None)
+    return [(one, overall(found, one.place), singles(found, one.place)) for one, found in known if found is not None]
 
 
 def _search(column: Column) -> Search:

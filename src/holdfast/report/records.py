@@ -12,6 +12,7 @@ from torch import Tensor
 
 from holdfast.errors import RunError
 from holdfast.evaluate.shards import check_whole
+from holdfast.report.landscape import Landscape
 
 ONCE = ("index", "label", "prediction", "confidence")
 SOUGHT = ("smallest", "smallest_prediction")  # where the smallest change was sought, whatever the radius
@@ -78,6 +79,17 @@ class Records:
 
         picked: NDArray[Any] | None = self._open(picture, take)
         return picked
+
+    def landscape(self) -> Landscape | None:
+        """Margins over angles and shifts, where the run has them, in its first shard."""
+
+        def take(file: Any) -> Landscape | None:
+            if "landscape.margin" not in set(file.keys()):
+                return None
+            return Landscape(*(_array(file.get_tensor(f"landscape.{name}")) for name in ("margin", "angle", "shift")))
+
+        found: Landscape | None = _with_file(self.files[0], take)
+        return found
 
     def _open(self, picture: int, take: Callable[[Any], Any]) -> Any:
         return _with_file(self.files[int(self.shard[picture])], take)

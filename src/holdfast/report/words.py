@@ -5,6 +5,7 @@ from typing import Any
 
 NBSP = "\N{NO-BREAK SPACE}"
 NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "pixels": "pixels"}
+NORMS |= {"rotation": "rotation in degrees", "flow": "flow in pixels", "colour": "shift of colours"}
 
 
 def percent(rate: float | None, digits: int = 1) -> str:

@@ -13,13 +13,13 @@ from holdfast.errors import DataError, OptionError
 from holdfast.evaluate import Evaluation, Gate, evaluate
 from holdfast.evaluate import suite as suite_of
 from holdfast.testing.failure import explain
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat
 
 
 def assert_robust(
     model: Model,
     data: Pictures | tuple[Tensor, Tensor],
-    threat: Threat,
+    threat: AnyThreat,
     *,
     at_least: float,
     suite: str | None = None,
@@ -80,7 +80,7 @@ def _pictures(data: Any, limit: int | None) -> Pictures:
 
 
 def _attacks(
-    suite: str | None, attack: Attack | Sequence[Attack] | None, threat: Threat
+    suite: str | None, attack: Attack | Sequence[Attack] | None, threat: AnyThreat
 ) -> Attack | Sequence[Attack] | None:
     if suite is None:
         return attack

@@ -1,44 +1,60 @@
-"""Threats: what may be done to a picture. A class a norm; each owns its geometry, nobody else asks which norm it is."""
+"""Threats: what may be done to a picture. A class a norm; each owns its geometry, nobody else asks which norm it is.
+
+Others turn, deform or recolour pictures by a few parameters, which are what moves (`Rendered`).
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from holdfast.errors import OptionError, unknown
 from holdfast.options import parse, to_plain
+from holdfast.threats.colour import Colour
+from holdfast.threats.flow import Flow
 from holdfast.threats.l0 import L0
 from holdfast.threats.l1 import L1
 from holdfast.threats.l2 import L2
 from holdfast.threats.linf import Linf
 from holdfast.threats.pixels import Pixels
-from holdfast.threats.threat import DrawsLike, Limits, Threat, whole_box
+from holdfast.threats.rendered import Rendered
+from holdfast.threats.rotation import Rotation
+from holdfast.threats.threat import DrawsLike, Limits, Threat
+from holdfast.threats.threat import whole_box as box_of_norm
 
 __all__ = [
     "L0",
     "L1",
     "L2",
+    "NORMS",
     "OWN",
     "THREATS",
+    "AnyThreat",
+    "Colour",
     "DrawsLike",
+    "Flow",
     "Limits",
     "Linf",
     "Pixels",
+    "Rendered",
+    "Rotation",
     "Threat",
     "build",
     "plain",
     "whole_box",
 ]
 
-THREATS: dict[str, type[Linf] | type[L2] | type[L1] | type[L0]] = {
+AnyThreat = Threat | Rendered
+
+NORMS: dict[str, type[Linf] | type[L2] | type[L1] | type[L0]] = {
     threat.name: threat for threat in (Linf, L2, L1, L0, Pixels)
 }
-
+THREATS: dict[str, type[AnyThreat]] = {**NORMS, **{threat.name: threat for threat in (Rotation, Flow, Colour)}}
 
 OWN = ("eps", "low", "high")  # options that every threat has, with arguments of their own wherever one is made
 
 
 def build(
     name: str, *, eps: float, low: float = 0.0, high: float = 1.0, options: Mapping[str, object] | None = None
-) -> Threat:
+) -> AnyThreat:
     """The threat of that name, with radius `eps` in the box [low, high]; `options` are further ones, also as text.
 
     Raises: `OptionError` for an unknown name or option, or for a radius, box or option that is not allowed.
@@ -49,9 +65,16 @@ def build(
     for own in OWN:
         if own in further:
             raise OptionError(f"threat option {own}={further[own]!r}; allowed: as --{own} or {own}=. Pass it there.")
-    return parse(THREATS[name], {"eps": eps, "low": low, "high": high, **further})
+    kind: Any = THREATS[name]
+    made: AnyThreat = parse(kind, further, base=kind(eps=eps, low=low, high=high))
+    return made
 
 
-def plain(threat: Threat) -> dict[str, Any]:
+def plain(threat: AnyThreat) -> dict[str, Any]:
     """Name and options of a threat, ready for JSON."""
     return {"name": threat.name, **to_plain(threat)}
+
+
+def whole_box(threat: AnyThreat, shape: tuple[int, ...]) -> float:
+    """The largest radius there is for pictures of a shape (C, H, W): that at which all the threat knows is allowed."""
+    return threat.ball(shape).high if isinstance(threat, Rendered) else box_of_norm(threat, shape)

@@ -13,7 +13,7 @@ from holdfast.attacks import Attack, build, run
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.options import to_plain
-from holdfast.threats import Threat, plain
+from holdfast.threats import AnyThreat, plain
 
 FEW_STEPS = {"pgd": {"steps": "7", "step_size": "0.25"}}
 
@@ -26,7 +26,7 @@ class Adversary:
     """
 
     attack: Attack
-    threat: Threat
+    threat: AnyThreat
 
     def __post_init__(self) -> None:
         """Refuse radii that belong to certain pictures."""
@@ -78,7 +78,7 @@ def inner_attack(name: str, options: Mapping[str, str] | None = None) -> Attack:
     return build(name, {**FEW_STEPS.get(name, {}), **(options or {})})
 
 
-def paired(attack: Attack | None, threat: Threat | None) -> Adversary | None:
+def paired(attack: Attack | None, threat: AnyThreat | None) -> Adversary | None:
     """Both or neither. Raises: `OptionError` for one alone, and for an attack that takes no gradient."""
     if attack is None and threat is None:
         return None

@@ -15,7 +15,7 @@ from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.files import alone
 from holdfast.models import Card
-from holdfast.threats import Threat
+from holdfast.threats import AnyThreat
 from holdfast.train.about import about, training
 from holdfast.train.adversary import paired
 from holdfast.train.folder import Folder, begin
@@ -46,7 +46,7 @@ def train(
     *,
     options: TrainOptions | None = None,
     validation: Pictures | None = None,
-    threat: Threat | None = None,
+    threat: AnyThreat | None = None,
     attack: Attack | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,

@@ -9,6 +9,7 @@ from torch import Tensor
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 from holdfast.losses import Goal, objectives
+from holdfast.threats import Rendered, Threat
 
 ADVICE = (
     "The gradient is shattered or belongs to another function: look for fast oscillation, rounding, or a backward pass "
@@ -42,6 +43,8 @@ class Ascent:
 
     def look(self, sample: Sample) -> Finding | None:
         """From the margins a step away, on either side."""
+        if isinstance(sample.threat, Rendered):
+            return found(self, "skipped", "pictures are rendered from parameters, and do not move along their gradient")
         if sample.threat.grain:
             return found(self, "skipped", "where changes are counted a step is a whole one, not a short one")
         if sample.repeats > 1 and not torch.equal(sample.expected(sample.x), sample.expected(sample.x)):
@@ -53,16 +56,17 @@ class Ascent:
             return found(self, "skipped", f"{n} pictures of the sample are right and have a gradient, too few to tell")
         longest = min(max(float(sample.threat.eps) / 10, sample.whole_box / 1000), sample.whole_box / 100)
         steps = [share * longest for share in self.shares]
-        rises, step = min((int(rises_by(sample, gradient, step)[usable].sum()), step) for step in steps)
+        threat = sample.threat
+        rises, step = min((int(rises_by(sample, threat, gradient, step)[usable].sum()), step) for step in steps)
         told = f"{rises} of {n} pictures have a higher loss a step of {step:.2g} along the gradient than against it"
         if rises < self.most * n:
             return found(self, "fail" if rises < self.least * n else "warn", told, ADVICE)
         return found(self, "pass", told)
 
 
-def rises_by(sample: Sample, gradient: Tensor, step: float) -> Tensor:
+def rises_by(sample: Sample, threat: Threat, gradient: Tensor, step: float) -> Tensor:
     """(n,) bool: the margin's loss is higher that far along the steepest direction than as far against it."""
-    threat = sample.threat.with_eps(step)
+    threat = threat.with_eps(step)
     move = step * threat.steepest(gradient, sample.x)
     ahead, behind = (
         objectives.margin(sample.expected(threat.project(sample.x + sign * move, sample.x)), Goal(sample.y))

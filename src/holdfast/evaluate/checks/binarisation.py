@@ -13,7 +13,7 @@ from holdfast.access.borrow import Model
 from holdfast.draws import Draws
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
-from holdfast.threats import Threat
+from holdfast.threats import Rendered, Threat
 
 RIDGE = 1e-4  # of the mean squared length of the points
 ADVICE = (
@@ -30,7 +30,8 @@ class Binarisation:
     to the model, and a linear rule on the features before its last linear layer tells that one point from all others
     (pictures where none does are left out). The attack under evaluation, let loose on features and rule, must find
     that point's side. Finding fewer than `least` of them fails, fewer than `most` warns.
-    Skipped in L0, and where fewer than `few` pictures remain that lie more than two radii apart from each other.
+    Skipped where changes are counted or pictures rendered from parameters, and where fewer than `few` pictures remain
+    that lie more than two radii apart from each other.
     Cost: `inner` forward passes a picture and the attack.
     Source: Zimmermann et al. 2022, arXiv:2206.13991, sec. 3; there 999 points inside, a logistic regression, and each
     picture by itself.
@@ -47,40 +48,40 @@ class Binarisation:
 
     def look(self, sample: Sample) -> Finding:
         """From as many small problems with a known answer as there are pictures."""
-        eps = float(sample.threat.eps)
-        if sample.threat.grain or eps == 0 or not sample.uses_gradients:
+        threat = sample.threat
+        if isinstance(threat, Rendered) or threat.grain or float(threat.eps) == 0 or not sample.uses_gradients:
             return found(self, "skipped", "a surface around a picture and an attack with gradients are needed")
-        apart = far_apart(sample.x, sample.threat, self.pictures)
+        apart = far_apart(sample.x, threat, self.pictures)
         layer = feature_layer(sample.model, sample.x[:2])
         sample.forward += 2
-        heads, solved = self._heads(sample, layer, apart)
+        heads, solved = self._heads(sample, threat, layer, apart)
         rows = apart[solved]
         if len(rows) < self.few:
             told = f"{len(rows)} pictures of the sample lend themselves to it, too few to tell"
             return found(self, "skipped", told)
         these = torch.zeros_like(sample.right)
         these[rows] = True  # `far_apart` gives rows in order, so they agree with the mask
-        model = Reheaded(sample.model, layer, sample.x[rows], heads[solved], sample.threat)
+        model = Reheaded(sample.model, layer, sample.x[rows], heads[solved], threat)
         inside = torch.zeros(len(rows), dtype=torch.int64, device=sample.y.device)
-        attacked = sample.search(sample.attacks, model, sample.threat, these, inside)
+        attacked = sample.search(sample.attacks, model, threat, these, inside)
         hit, n = int(attacked.success.sum()), len(rows)
         evidence = f"of {n} known points {hit} are found"
         if hit < self.most * n:
             return found(self, "fail" if hit < self.least * n else "warn", evidence, ADVICE)
         return found(self, "pass", evidence)
 
-    def _heads(self, sample: Sample, layer: nn.Linear | None, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _heads(self, sample: Sample, threat: Threat, layer: nn.Linear | None, rows: Tensor) -> tuple[Tensor, Tensor]:
         """A linear head (m, D + 1) for each picture, and (m,) bool which of them tell their one point from the rest."""
         heads, solved = [], []
         for row in rows.tolist():
-            points = self._points(sample, row)
+            points = self._points(sample, threat, row)
             parts = [features(layer, sample.ask, part) for part in torch.split(points, sample.batch)]
             head, right = separate(torch.cat(parts))
             heads.append(head)
             solved.append(right)
         return torch.stack(heads), torch.tensor(solved, device=rows.device)
 
-    def _points(self, sample: Sample, row: int) -> Tensor:
+    def _points(self, sample: Sample, threat: Threat, row: int) -> Tensor:
         """The picture, points within the share of the radius, and one on the surface."""
         x = sample.x[row : row + 1]
         many = x.repeat(self.inner + 1, *[1] * (x.ndim - 1))
@@ -89,8 +90,8 @@ class Binarisation:
             sample.place[row : row + 1].to(x.device).repeat(len(many)),
             restart=torch.arange(len(many), device=x.device),
         )
-        within = sample.threat.with_eps(self.share * float(sample.threat.eps)).sample(many, draws)
-        return torch.cat([x, within[:-1], sample.threat.edge(many, draws)[-1:]])
+        within = threat.with_eps(self.share * float(threat.eps)).sample(many, draws)
+        return torch.cat([x, within[:-1], threat.edge(many, draws)[-1:]])
 
 
 class Reheaded(nn.Module):

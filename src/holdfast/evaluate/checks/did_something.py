@@ -9,6 +9,7 @@ from torch import Tensor
 from holdfast.evaluate.checks.unbounded import Unbounded
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.provenance import Run
+from holdfast.evaluate.rerender import RENDER as RENDERED
 from holdfast.evaluate.summary import own, wrong
 
 
@@ -18,7 +19,8 @@ class DidSomething:
 
     Success no higher than the clean error is what an attack reports that does nothing: published tables hold such rows.
     A model that truly holds everywhere at this radius is told apart by naming a larger one in the same call, or by the
-    check `unbounded`: where that passed the attack works on this model, and to have broken nothing only warns.
+    check `unbounded`: where that passed the attack works on this model, and to have broken nothing only warns. So it
+    does where pictures are rendered from parameters: a model may be indifferent to all turns, say.
     Cost: none.
     """
 
@@ -32,13 +34,13 @@ class DidSomething:
         right = len(records["label"]) - start_wrong
         if eps == 0 or right == 0:
             return found(self, "skipped", "eps is 0" if eps == 0 else "no picture is right before the attack")
-        broken = int(own(records)[-1].sum())
+        broken, rendered = int(own(records)[-1].sum()), run["options"]["threat"]["name"] in RENDERED
         evidence = f"{broken} of {right} right pictures broken, {start_wrong} wrong from the start"
         if broken:
             return found(self, "pass", evidence)
         return found(
             self,
-            "fail",
+            "warn" if rendered else "fail",
             evidence,
             "Add a larger radius (--eps 8/255,64/255): an attack that works breaks pictures there.",
         )

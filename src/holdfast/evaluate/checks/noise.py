@@ -10,6 +10,7 @@ from holdfast import attacks
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
 from holdfast.evaluate.statistics import excess
+from holdfast.threats import Rendered
 
 ADVICE = "The gradient misleads: check the loss's sign, gradient masking and randomness; attack without gradients."
 
@@ -38,6 +39,8 @@ class Noise:
         right = int(sample.right.sum())
         if not sample.uses_gradients:
             return found(self, "skipped", "the attack uses no gradient")
+        if isinstance(sample.threat, Rendered):
+            return found(self, "skipped", "among few parameters to guess is an attack of its own (worst-of-k)")
         if float(sample.threat.eps) == 0:
             return found(self, "skipped", "eps is 0")
         if right < self.few:

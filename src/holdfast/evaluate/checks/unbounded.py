@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from holdfast.attacks.wrapper import Wrapper, with_inside
 from holdfast.evaluate.findings import Finding, found
 from holdfast.evaluate.sample import Sample
+from holdfast.threats import Rendered
 
 ADVICE = (
     "A picture of another class is within reach here, so the attack cannot follow this model: look at the check of the "
@@ -33,6 +34,8 @@ class Unbounded:
         """From an attack whose radius spans the box."""
         if sample.one_radius:
             return found(self, "skipped", "the attack has a radius of its own")
+        if isinstance(sample.threat, Rendered):
+            return found(self, "skipped", f"no {sample.threat.name} need take a picture to another class")
         right, eps = sample.right, sample.whole_box
         n = int(right.sum())
         if n == 0:
