@@ -6,6 +6,8 @@ ARGS ?=
 AGAINST ?=
 MINIMAL ?=
 SCORES ?=
+TRANSFER ?=
+UNIVERSAL ?=
 # Tests use one thread each, so two processes share them; a module stays in one, with what it has prepared.
 WORKERS ?= --numprocesses=2 --dist=loadscope
 
@@ -57,6 +59,8 @@ bench: $(VENV)/.peers
 	$(RUN)/python -m bench.against $(AGAINST)
 	$(RUN)/python -m bench.minimal $(MINIMAL)
 	$(RUN)/python -m bench.scores $(SCORES)
+	$(RUN)/python -m bench.transfer $(TRANSFER)
+	$(RUN)/python -m bench.universal $(UNIVERSAL)
 
 screenshot: $(VENV)/.test-check
 	test -f runs/demo/report.html || $(RUN)/holdfast demo

@@ -73,6 +73,9 @@ ROWS = [
     FGSM(),
     IFGSM(steps=7),
     MIFGSM(steps=7),
+    MIFGSM(steps=4, look_ahead=True, scales=2, kernel=3),
+    MIFGSM(steps=4, diversity=0.7, smallest=0.5, step_size=0.5),
+    MIFGSM(steps=3, scales=2, neighbours=2, diversity=0.5, smallest=0.5),
     PGD(steps=8, step_size=0.25),
     PGD(steps=8, step_size=0.25, restarts=3, loss="margin"),
     PGD(steps=8, step_size=0.25, random_start=False, loss="dlr"),
@@ -135,6 +138,7 @@ GRADIENT_ROWS = [row for row in ROWS if row.access == Access.GRADIENT]
 ITERATED = [
     IFGSM(steps=10),
     MIFGSM(steps=10),
+    MIFGSM(steps=10, look_ahead=True, scales=3, neighbours=2),
     *(PGD(steps=20, step_size=0.25, loss=loss) for loss in OBJECTIVES),
     *(APGD(steps=20, loss=loss) for loss in OBJECTIVES),
     APGD(steps=20, larger_radii=True),
@@ -373,6 +377,10 @@ def test_most_passes_a_picture_can_cost(attack, case):
     if isinstance(attack, DeepFool | SuperDeepFool):  # they end at a success, though it lies outside the radius
         assert 1 < forward <= 1 + attack.rounds
         assert 0 < backward <= gradients_of(attack)
+        return
+    if isinstance(attack, MIFGSM):  # at the end it asks about one point only
+        assert forward == 2 + attack.steps * attack.breadth
+        assert backward == attack.steps * attack.breadth
         return
     assert forward == 1 + lanes_of(attack) * attack.rounds * breadth(attack)
     assert backward == lanes_of(attack) * gradients_of(attack)

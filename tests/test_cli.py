@@ -15,11 +15,25 @@ from holdfast import data, models
 from holdfast.attacks import ATTACKS
 from holdfast.cli import app
 from holdfast.data import SETS
+from holdfast.extract import UNIVERSAL
 from holdfast.models import ARCHITECTURES
 from holdfast.train import TrainOptions
 
 QUICK = "--threat linf --attack pgd --set steps=3 --no-checks --no-report"
-COMMANDS = ("demo", "train", "evaluate", "attack", "report", "merge", "list", "data", "doctor")
+COMMANDS = (
+    "demo",
+    "train",
+    "evaluate",
+    "attack",
+    "transfer",
+    "substitute",
+    "universal",
+    "report",
+    "merge",
+    "list",
+    "data",
+    "doctor",
+)
 
 
 def call(line, *more):
@@ -335,12 +349,113 @@ def test_attack_refuses_a_folder_in_use(trained, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+# Transfer, substitutes, universal perturbations
+
+
+@pytest.fixture(scope="module")
+def stolen(trained, tmp_path_factory):
+    """A substitute of the model that `train` wrote, and what `substitute` printed as JSON."""
+    out = tmp_path_factory.mktemp("substitute") / "mine"
+    line = "substitute --data digits --model linear --limit 200 --rounds 1 --step 0.2 --epochs 4 --train-set batch=32"
+    return out, plain(line, "--victim", trained, "--out", out)
+
+
+def test_substitute_writes_a_model_and_how_near_it_comes(stolen, trained):
+    out, result = stolen
+    assert (result["queries"], result["asked_to_compare"]) == (400, 144)
+    assert result["agreement"]["n"] == result["accuracy"]["n"] == result["victim_accuracy"]["n"] == 144
+    assert result["agreement"]["k"] > 40
+    told = models.load(out)[1].training["substitute"]
+    assert (told["victim"], told["queries"]) == (str(trained), 400)
+    assert told["augmentation"] == {"rounds": 1, "step": 0.2}
+
+
+def test_substitute_is_told_to_people_and_may_compare_nothing(trained, tmp_path):
+    line = "substitute --data digits --model linear --limit 40 --epochs 1 --held-out none --victim"
+    result = done(line, trained, "--out", tmp_path / "run")
+    assert "trained on 40 labels of" in result.stdout
+    assert "held-out" not in result.stdout
+    assert f"--source {tmp_path / 'run'}" in result.stdout
+
+
+def test_evaluate_from_a_source(stolen, trained, tmp_path):
+    line = f"evaluate --data digits --limit 30 --eps 0.2 --attack mi-fgsm --set steps=4 --no-checks --model {trained}"
+    result = plain(line, "--source", stolen[0], "--out", tmp_path / "run")
+    assert result["attack"]["name"] == "mi-fgsm through mine"
+    right = result["clean"]["k"]
+    assert result["passes"]["backward_elsewhere"] == 4 * right
+    assert (result["passes"]["forward"], result["passes"]["backward"]) == (30 + right, 0)
+    assert result["success"]["k"] > 0
+    own = done(line, "--source", trained, "--out", tmp_path / "white")
+    assert "is the model itself, so this is an attack in the white box" in own.stderr
+    look = plain(
+        f"attack --data digits --limit 4 --eps 0.2 --attack pgd --model {trained}",
+        "--source",
+        stolen[0],
+        "--out",
+        tmp_path / "look",
+    )
+    assert look["n"] == 4
+
+
+def test_evaluate_from_a_source_names_its_run(stolen, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = f"evaluate --data digits --limit 5 --eps 0.2 {QUICK} --model {trained} --source {stolen[0]}"
+    assert plain(line)["run"] == "runs/plain-digits-linf-0.2-pgd-from-mine"
+
+
+def test_transfer_tells_who_fools_whom(stolen, trained, tmp_path):
+    line = (
+        f"transfer --source {trained} --source {stolen[0]} --data digits --limit 40 --eps 0.2 --set steps=3 --batch 16"
+    )
+    result = plain(line, "--out", tmp_path / "table")
+    assert [cell["white_box"] for cell in result["cells"]] == [True, False, False, True]
+    assert [cell["success"]["n"] for cell in result["cells"][:2]] == [v["clean"]["k"] for v in result["victims"]]
+    assert result["sources"][0]["backward"] == 120
+    assert json.loads((tmp_path / "table/transfer.json").read_text())["cells"] == result["cells"]
+    assert "white box" in (tmp_path / "table/report.html").read_text()
+    shown = done(line, "--victim", trained, "--out", tmp_path / "again").stdout
+    assert "made on" in shown
+    assert " %" in shown
+    assert "* source and victim are one model" in shown
+
+
+def test_universal_fits_one_change_and_evaluate_replays_it(trained, tmp_path):
+    line = f"universal --model {trained} --data digits --eps 0.3 --limit 50 --set pictures=100 --set epochs=3"
+    out = tmp_path / "one"
+    result = plain(line, "--out", out)
+    assert (result["fooled"]["fitted"]["n"], result["fooled"]["held_out"]["n"]) == (100, 50)
+    assert result["fooled"]["held_out"]["k"] > 0
+    assert {path.name for path in out.iterdir()} == {"delta.safetensors", "delta.png", "universal.json"}
+    rerun = f"evaluate --model {trained} --data digits --limit 50 --eps 0.3 --attack universal --no-checks --set delta="
+    replayed = plain(f"{rerun}{out / 'delta.safetensors'}", "--out", tmp_path / "replayed")
+    fitted = plain(
+        f"evaluate --model {trained} --data digits --limit 50 --eps 0.1,0.3 --attack universal --no-checks "
+        "--set pictures=100 --set epochs=3",
+        "--out",
+        tmp_path / "fitted",
+    )
+    assert replayed["robust"] == fitted["curve"][1]["own"]
+    assert replayed["passes"]["backward"] == 0
+    line = f"universal --model {trained} --data digits --eps 0.3 --limit 50 --attack universal-deepfool --target 3"
+    towards = done(line, "--set", "pictures=20", "--out", tmp_path / "3")
+    assert "taken for 3" in towards.stdout
+
+
+def test_universal_may_be_fitted_on_another_model(stolen, trained, tmp_path):
+    line = f"evaluate --model {trained} --data digits --limit 20 --eps 0.3 --attack universal --no-checks --no-report"
+    options = "--set pictures=50 --set epochs=1"
+    one = plain(f"{line} {options}", "--source", stolen[0], "--out", tmp_path / "a")
+    other = plain(f"{line} {options}", "--out", tmp_path / "b")
+    assert one["attack"]["options"] != other["attack"]["options"]
+
+
 # List, data, doctor, help
 
 
 def test_list_shows_all_that_is_registered():
     found = plain("list")
-    assert set(found["attacks"]) == set(ATTACKS)
+    assert set(found["attacks"]) == {*ATTACKS, *UNIVERSAL}
     assert set(found["models"]) == set(ARCHITECTURES)
     assert set(found["data"]) == set(SETS)
     assert set(found["threats"]) == {"linf", "l2", "l1", "l0", "pixels", "rotation", "flow", "colour"}

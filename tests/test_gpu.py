@@ -9,6 +9,7 @@ from holdfast.threats import L1, L2, Linf
 from nets import small_net, tiny_case
 
 pytestmark = pytest.mark.gpu
+TRANSFERRING = MIFGSM(look_ahead=True, scales=2, diversity=0.5, smallest=0.5, kernel=3, neighbours=2)
 
 
 @pytest.mark.parametrize("method", ["uniform", "normal", "exponential"])
@@ -21,7 +22,7 @@ def test_noise_has_the_same_bits(method):
 
 
 @pytest.mark.parametrize("threat", [Linf(eps=0.15), L2(eps=0.5), L1(eps=1.0)], ids=lambda t: t.name)
-@pytest.mark.parametrize("attack", [FGSM(), IFGSM(), MIFGSM(), PGD(steps=10), Noise()], ids=repr)
+@pytest.mark.parametrize("attack", [FGSM(), IFGSM(), MIFGSM(), TRANSFERRING, PGD(steps=10), Noise()], ids=repr)
 def test_same_verdicts_as_on_the_cpu(attack, threat):
     case = tiny_case()
     here = run(attack, case.model, case.x, case.y, threat, seed=7)

@@ -109,6 +109,7 @@ def test_command_line_page_is_what_the_commands_say():
     [
         ("threats", "holdfast.threats.THREATS"),
         ("attacks", "holdfast.attacks.ATTACKS"),
+        ("attacks", "holdfast.extract.UNIVERSAL"),
         ("models", "holdfast.models.ARCHITECTURES"),
         ("data", "holdfast.data.SETS"),
         ("commands", "holdfast.evaluate.SUITES"),
@@ -142,6 +143,12 @@ def test_examples_of_defended_models_run(capsys):
     assert "fail: " in plain
     assert "warn: " in averaging
     assert shape == "torch.Size([2, 1, 1, 8])"
+
+
+def test_examples_of_transfer_run(capsys):
+    for code in examples("docs/transfer.md"):
+        exec(compile(code, "docs/transfer.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1].endswith("(1, 8, 8)")
 
 
 def test_attack_in_contributing_is_the_real_one():

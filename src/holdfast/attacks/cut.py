@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Gradient, Query
+from holdfast.attacks.attack import breadth, wanders
 from holdfast.attacks.case import Case
 from holdfast.attacks.stages import any_lane
 from holdfast.attacks.wrapper import Wrapper, inside
@@ -41,6 +42,11 @@ class Cut(Wrapper):
             raise OptionError(
                 f"Cut: the attack's loss is {loss!r}; allowed: {', '.join(CROSSING)}, "
                 "which cross 0 where a picture is broken. Set loss='dlr' in the attack."
+            )
+        if wanders(self.attack) or breadth(self.attack) > 1:
+            raise OptionError(
+                f"Cut: {self.attack.name} asks about several points at once, or outside the threat; allowed: an attack "
+                "whose every question is the point it has come to, so that its loss can be followed. Leave Cut out."
             )
         if (
             not self.shares

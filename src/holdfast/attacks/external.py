@@ -15,6 +15,19 @@ Call = Callable[[nn.Module, Tensor, Tensor, Threat], Tensor]
 """From a model, pictures (N, C, H, W) in the threat's box, labels (N,) and the threat to pictures like those given."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """Pictures made on another model than the one lent, and what each cost there."""
+
+    x_adv: Tensor  # (N, C, H, W)
+    forward: Tensor  # (N,) int64
+    backward: Tensor  # (N,) int64
+
+
+CallElsewhere = Callable[[nn.Module, Tensor, Tensor, Threat, int, Tensor], Made]
+"""The same, told the seed and the place (N,) int64 of each picture too, for noise that belongs to a picture."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class External:
     """An attack that runs its own loop over a model it is lent. `holdfast.bridges` makes them.
@@ -24,7 +37,7 @@ class External:
     for the predicted class and 0 for the others at `LABELS`.
     """
 
-    call: Call
+    call: Call | CallElsewhere
     name: str  # as the tables call it
     access: Access = Access.GRADIENT  # the most it may learn from an answer
     library: str = ""  # where it comes from, with its version
@@ -33,6 +46,7 @@ class External:
     minimal: bool = False  # looks for the smallest change: points beyond the radius are brought back to it, not refused
     restores: bool = False  # gives the original back where it fails, so that unchanged pictures are no sign of idleness
     any_radius: bool = True  # heeds the radius of the threat, rather than having one of its own
+    elsewhere: bool = False  # makes its pictures on another model; `call` is a `CallElsewhere` then
 
     def __repr__(self) -> str:
         """Name, library and options: "foolbox:LinfPGD (foolbox 3.3.4: LinfPGD(steps=20))"."""

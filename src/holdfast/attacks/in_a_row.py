@@ -108,4 +108,14 @@ def _followed(found: AttackResult, part: AttackResult, rows: Tensor, x: Tensor, 
         queries=found.queries.index_add(0, rows, part.queries),
         forward=found.forward.index_add(0, rows, part.forward),
         backward=found.backward.index_add(0, rows, part.backward),
+        forward_elsewhere=_added(found.forward_elsewhere, part.forward_elsewhere, rows, len(x)),
+        backward_elsewhere=_added(found.backward_elsewhere, part.backward_elsewhere, rows, len(x)),
     )
+
+
+def _added(before: Tensor | None, more: Tensor | None, rows: Tensor, pictures: int) -> Tensor | None:
+    """Passes so far, with those of a further stage; None where neither has such."""
+    if more is None:
+        return before
+    none = torch.zeros(pictures, dtype=more.dtype, device=more.device)
+    return (none if before is None else before).index_add(0, rows, more)

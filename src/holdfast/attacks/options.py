@@ -60,3 +60,19 @@ def share(attack: Any, *names: str) -> None:
         value = getattr(attack, name)
         if not 0 < value < 1:
             raise _refuse(attack, name, "a number between 0 and 1", f"For one part in twenty, pass {name}=0.05.")
+
+
+def chance(attack: Any, *names: str) -> None:
+    """Raise unless each named option is a number from 0 to 1."""
+    for name in names:
+        value = getattr(attack, name)
+        if not 0 <= value <= 1:
+            raise _refuse(attack, name, "a number from 0 to 1", f"For half, pass {name}=0.5.")
+
+
+def odd(attack: Any, *names: str) -> None:
+    """Raise unless each named option is an odd whole number from 1 up."""
+    for name in names:
+        value = getattr(attack, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value % 2 == 0:
+            raise _refuse(attack, name, "an odd whole number from 1 up", f"For example {name}=7; for none, {name}=1.")

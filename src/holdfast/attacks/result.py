@@ -8,6 +8,9 @@ from torch import Tensor
 CHECKPOINTS = tuple(base * 10**power for power in range(6) for base in (1, 2, 5))
 """Numbers of points asked after which the size of the smallest success so far is kept."""
 
+PASSES = ("queries", "forward", "backward", "forward_elsewhere", "backward_elsewhere")
+"""What adds up where pictures are attacked a second time."""
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -43,6 +46,8 @@ class AttackResult:
     course: Tensor | None = (
         None  # (N, P) float64: smallest success after `CHECKPOINTS` points, if the smallest is sought
     )
+    forward_elsewhere: Tensor | None = None  # (N,) int64: passes of another model, on which the pictures were made
+    backward_elsewhere: Tensor | None = None  # (N,) int64
 
     parameters: Tensor | None = None  # (N, ...): what x_adv was rendered from, where the threat is one of parameters
 
@@ -57,6 +62,6 @@ def overwrite(found: AttackResult, rows: Tensor, again: AttackResult) -> AttackR
     changed: dict[str, Any] = {}
     for name in (field.name for field in fields(found) if field.name != "trace"):
         old, new = getattr(found, name), getattr(again, name)
-        added = old[rows] + new if name in ("queries", "forward", "backward") else new
+        added = old[rows] + new if old is not None and name in PASSES else new
         changed[name] = None if old is None else old.index_copy(0, rows, added)
     return replace(found, **changed)

@@ -1,12 +1,14 @@
 """Runs an attack from elsewhere as the engine runs our own: same arguments, same result, nothing believed."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
 from holdfast.attacks.check import check_answer, check_pictures, check_place
-from holdfast.attacks.external import External, check_norm
+from holdfast.attacks.external import Call, CallElsewhere, External, Made, check_norm
 from holdfast.attacks.lent import Lent, unharmed
 from holdfast.attacks.record import inside_box, to, within
 from holdfast.attacks.result import AttackResult
@@ -35,7 +37,8 @@ def run_external(
     Arguments and result as `holdfast.attacks.run`, with one radius for all pictures. A picture that is wrong from the
     start is not handed over, and none is at eps = 0. A returned point outside radius or box, or not finite, is no
     success; it is returned as it came, so that the verifier says so. Passes are counted where the model is called and
-    shared out evenly over the pictures of a batch; a success is dated to its picture's last question.
+    shared out evenly over the pictures of a batch; a success is dated to its picture's last question. Those that an
+    attack makes on a model of its own, `elsewhere`, are counted apart.
 
     Raises: `AttackError` when the attack fails, changes the model's weights, or returns anything but pictures like
     those given; `AttackDidNothing` when all it was given came back unchanged, or when it lives on gradients and took
@@ -66,10 +69,11 @@ def _batch(
         right = logits.argmax(1) == y
         given = right.nonzero().squeeze(1) if float(threat.eps) > 0 else right.new_zeros(0, dtype=torch.int64)
         x_adv, reached = x.clone(), ~right
+        made = None
         if len(given):
             at = place[given.to(place.device)]
             with unharmed(whole, attack.name), all_seeded(seed, attack.name, at, x.device):
-                returned = _called(attack, asked, x[given], y[given], threat)
+                returned, made = _called(attack, asked, x[given], y[given], threat, seed, at)
             x_adv[given] = returned
     if len(given):
         with borrow(model):  # anew, since the attack may have set modes
@@ -90,14 +94,23 @@ def _batch(
         lane=torch.where(success & right, 0, -1),
         attack=torch.where(success & right, 0, -1),
         prediction=logits.argmax(1),
+        forward_elsewhere=_elsewhere(attack, None if made is None else made.forward, given, len(x)),
+        backward_elsewhere=_elsewhere(attack, None if made is None else made.backward, given, len(x)),
     )
 
 
-def _called(attack: External, model: Lent, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+def _called(
+    attack: External, model: Lent, x: Tensor, y: Tensor, threat: Threat, seed: int, place: Tensor
+) -> tuple[Tensor, Made | None]:
     """What the attack returns, if that is pictures like those given; it gets copies to do with as it likes."""
+    made = None
     try:
         with torch.enable_grad():
-            returned = attack.call(model, x.clone(), y.clone(), threat)
+            if attack.elsewhere:
+                made = cast(CallElsewhere, attack.call)(model, x.clone(), y.clone(), threat, seed, place)
+                returned = made.x_adv
+            else:
+                returned = cast(Call, attack.call)(model, x.clone(), y.clone(), threat)
     except HoldfastError:
         raise
     except Exception as error:
@@ -110,7 +123,15 @@ def _called(attack: External, model: Lent, x: Tensor, y: Tensor, threat: Threat)
     if returned.shape != x.shape or returned.dtype != x.dtype or returned.device != x.device:
         raise _not_pictures(attack, f"{tuple(returned.shape)} {returned.dtype} on {returned.device}", x)
     returned = returned.detach()
-    return threat.project(returned, x) if attack.minimal else returned
+    return threat.project(returned, x) if attack.minimal else returned, made
+
+
+def _elsewhere(attack: External, passes: Tensor | None, given: Tensor, pictures: int) -> Tensor | None:
+    """(N,) int64: what pictures cost on another model; None for an attack that has none."""
+    if not attack.elsewhere:
+        return None
+    none = torch.zeros(pictures, dtype=torch.int64, device=given.device)
+    return none if passes is None else none.index_copy(0, given, passes.to(none))
 
 
 def _not_pictures(attack: External, what: str, x: Tensor) -> AttackError:

@@ -9,7 +9,20 @@ import sys
 
 import typer
 
-from holdfast.cli import attack, data, demo, doctor, evaluate, listing, merge, report, train
+from holdfast.cli import (
+    attack,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    listing,
+    merge,
+    report,
+    substitute,
+    train,
+    transfer,
+    universal,
+)
 from holdfast.cli.group import Group
 
 __all__ = ["app", "main"]
@@ -45,6 +58,9 @@ app.command("demo")(demo.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("attack")(attack.command)
+app.command("transfer")(transfer.command)
+app.command("substitute")(substitute.command)
+app.command("universal")(universal.command)
 app.command("report")(report.command)
 app.command("merge")(merge.command)
 app.command("list")(listing.command)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from holdfast.cli import common, flags, given
+from holdfast.cli.elsewhere import Elsewhere
 from holdfast.cli.screen import Bar, Screen, table
 from holdfast.errors import OptionError
 
@@ -52,6 +53,7 @@ def command(
         ),
     ] = "pgd",
     attack_set: flags.Set = None,
+    source: flags.Source = None,
     eot: flags.EoT = None,
     target: Annotated[
         str | None,
@@ -84,13 +86,19 @@ def command(
     radius = None if eps is None else given.number(eps, "--eps")
     options = given.pairs(threat_set, "--threat-set")
     within = threats.build(threat, eps=radius or 0, low=low, high=high, options=options)
-    (chosen,) = common.attacks_of(attack, None, attack_set, within, eot)
-    check_radius(chosen, eps)
+    elsewhere = Elsewhere(attack, None, attack_set, within, eot, source)
+    for one in elsewhere.attacks:
+        check_radius(one, eps)
+    if eps is None and not elsewhere.attacks:
+        raise OptionError(f"--attack {attack} without --eps; allowed: a radius, such as --eps 8/255.")
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     if eps is None:
         within = within.with_eps(threats.whole_box(within, pictures.shape))
     goal = common.class_of(target, pictures)
     opened = common.model_of(model, weights, model_set, pictures, device)
+    training = partial(common.training_pictures, screen, data, data_dir=data_dir, resize=resize)
+    radii = [float(within.eps)]
+    (chosen,) = elsewhere.made(screen, opened.model, pictures, radii, device=device, training=training, seed=seed)
     folder = new_folder(out or given.run_name("attack", model, data, attack, threat))
     with screen.progress("attempts") as bar:
         found, verdict = _attacked(opened, pictures, within, chosen, goal, seed, bar)

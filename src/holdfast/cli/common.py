@@ -70,6 +70,13 @@ def pictures_of(
     return found
 
 
+def training_pictures(
+    screen: Screen, data: str, limit: int, *, data_dir: Path | None = None, resize: str | None = None
+) -> "Pictures":
+    """The first `limit` pictures of the training split, or as many as there are."""
+    return pictures_of(screen, data, "train", data_dir=data_dir, limit=limit, resize=resize)
+
+
 def model_of(
     text: str, weights: Path | None, options: Sequence[str] | None, pictures: "Pictures", device: str
 ) -> "Opened":
@@ -88,14 +95,14 @@ def model_of(
     return opened
 
 
-def twin_of(text: str | None, pictures: "Pictures", device: str) -> Any:
-    """The model of `--transfer-from`, whose errors say that it is that one; None where none is named."""
+def twin_of(text: str | None, pictures: "Pictures", device: str, flag: str = "--transfer-from") -> Any:
+    """A second model, whose errors say by which flag it was named; None where none is."""
     if text is None:
         return None
     try:
         return model_of(text, None, None, pictures, device).model
     except HoldfastError as error:
-        told = f"--transfer-from {text!r}: {error} A trained model is meant: its folder, or FILE.py:FACTORY."
+        told = f"{flag} {text!r}: {error} A trained model is meant: its folder, or FILE.py:FACTORY."
         raise type(error)(told) from error
 
 

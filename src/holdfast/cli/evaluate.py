@@ -1,6 +1,7 @@
 """`holdfast evaluate`: how accurate, how robust, and whether to believe it."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from holdfast import ranks
 from holdfast.cli import common, flags, given
+from holdfast.cli.elsewhere import Elsewhere
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration, table
 from holdfast.cli.together import together
@@ -59,6 +61,7 @@ def command(
         ),
     ] = None,
     attack_set: flags.Set = None,
+    source: flags.Source = None,
     eot: flags.EoT = None,
     batch: Annotated[
         str,
@@ -130,7 +133,7 @@ def command(
     radii = given.numbers(eps, "--eps")
     options = given.pairs(threat_set, "--threat-set")
     within = threats.build(threat, eps=max(radii), low=low, high=high, options=options)
-    attacks = common.attacks_of(attack, suite, attack_set, within, eot)
+    elsewhere = Elsewhere(attack, suite, attack_set, within, eot, source)
     part, size = given.part(shard), given.batch_size(batch)
     least, xml, use = given.gate(at_least, part), given.junit(junit, part), given.stand_in(stand_in)
     names = (
@@ -139,6 +142,7 @@ def command(
         threat,
         eps.replace("/", "-"),
         attack or suite,
+        None if source is None else f"from-{given.run_name(source).name}",
         None if part is None else f"part-{part[0]}-of-{part[1]}",
     )
     folder = out or given.run_name(*names)
@@ -147,6 +151,8 @@ def command(
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, device)
     twin = common.twin_of(transfer_from, pictures, device)
+    training = partial(common.training_pictures, screen, data, data_dir=data_dir, resize=resize)
+    attacks = elsewhere.made(screen, opened.model, pictures, radii, device=device, training=training, seed=seed)
     if resume and not (folder / "run.json").exists():
         screen.note(f"note: nothing to resume in {str(folder)!r}; the run begins there")
     with screen.progress() as bar, resumable():

@@ -118,6 +118,15 @@ EoT = Annotated[
         rich_help_panel=ATTACK,
     ),
 ]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="RUN|FILE.py:FACTORY",
+        help="Transfer: make the pictures on this model, and show them to the model under attack.",
+        rich_help_panel=ATTACK,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=RUN)]
 Out = Annotated[
     Path | None,

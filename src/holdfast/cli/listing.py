@@ -51,8 +51,9 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 def _attacks() -> Iterable[Entry]:
     from holdfast.attacks import ATTACKS
+    from holdfast.extract import UNIVERSAL
 
-    return [Entry(name, first_sentence(attack), options_of(attack)) for name, attack in ATTACKS.items()]
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in {**ATTACKS, **UNIVERSAL}.items()]
 
 
 def _models() -> Iterable[Entry]:

@@ -105,7 +105,7 @@ def command(
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     named = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
-    options = parse(TrainOptions, _merged(named, given.pairs(train_set, "--train-set")))
+    options = parse(TrainOptions, merged(named, given.pairs(train_set, "--train-set")))
     box = {"low": low, "high": high, "options": given.pairs(threat_set, "--threat-set")}
     adversary = _adversary(adversarial, threat, eps, box, given.pairs(attack_set, "--set"))
     where = common.device_of(device)
@@ -128,12 +128,12 @@ def command(
             resume=resume,
             command=["holdfast", *sys.argv[1:]],
             progress=lambda done, total: bar.update(done, total, "training"),
-            on_epoch=lambda epoch: screen.note(_line(epoch, options.epochs)),
+            on_epoch=lambda epoch: screen.note(epoch_line(epoch, options.epochs)),
         )
     screen.result(_plain(trained), *_shown(trained, model, data, data_dir))
 
 
-def _merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
+def merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
     """Options given by flags of their own and by name. Raises: `OptionError` for one given both ways."""
     flagged = {name: value for name, value in named.items() if value is not None}
     for name in flagged:
@@ -164,7 +164,7 @@ def _adversary(
     return made, threats.build(threat, eps=given.number(eps, "--eps"), **box)
 
 
-def _line(epoch: "Epoch", of: int) -> str:
+def epoch_line(epoch: "Epoch", of: int) -> str:
     """One epoch as a line."""
     text = f"epoch {epoch.number} of {of}: loss {epoch.loss:.3f}, training {common.percent(epoch.train.rate)}"
     if epoch.validation is not None:

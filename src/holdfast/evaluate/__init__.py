@@ -1,5 +1,6 @@
 """From a model and pictures to a number that can be believed, and a run folder that holds the evidence."""
 
+from holdfast.evaluate.crossing import Cell, Crossing, cross
 from holdfast.evaluate.findings import Check, Finding
 from holdfast.evaluate.gate import Gate
 from holdfast.evaluate.load import Opened, open_model
@@ -12,7 +13,9 @@ from holdfast.evaluate.verify import Meter, Verdict, verify
 
 __all__ = [
     "SUITES",
+    "Cell",
     "Check",
+    "Crossing",
     "Evaluation",
     "Finding",
     "Gate",
@@ -23,6 +26,7 @@ __all__ = [
     "Rate",
     "Suite",
     "Verdict",
+    "cross",
     "evaluate",
     "merge",
     "open_model",

@@ -25,6 +25,7 @@ LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, 
 SMALLEST = 64  # pictures that a shard keeps when it is cut for the sake of several processes; fewer fill no batch
 EIGHT = 8  # shards, and multiples of it, are shared evenly by 2, 4 and 8 processes
 
+ELSEWHERE = ("forward_elsewhere", "backward_elsewhere")  # passes of another model, where there is one
 
 One = tuple[AttackResult, Verdict, tuple[int, int]]
 """What attacks found within one threat, the verdict on it, and the passes counted by hooks (-1: not counted)."""
@@ -77,6 +78,7 @@ class Job:
             broken = broken | verdict.success.cpu() | start_wrong
             row = {
                 **_row(found, verdict, self.tie),
+                **self._elsewhere(found),
                 "broken": broken,
                 "counted": torch.tensor([*counted, verdict.passes]),
             }
@@ -114,6 +116,13 @@ class Job:
     def taking_part(self) -> list[Attack | External]:
         """The attacks, those in reserve only if they are called."""
         return [attack for attack in self.attacks if self.called or not isinstance(attack, Reserve)]
+
+    def _elsewhere(self, found: AttackResult) -> dict[str, Tensor]:
+        """Passes of other models, in every shard if any attack may make some; 0 where it did not come to that."""
+        if not any(isinstance(attack, External) and attack.elsewhere for attack in self.attacks):
+            return {}
+        spent = {name: getattr(found, name) for name in ELSEWHERE}
+        return {name: torch.zeros_like(found.queries) if passes is None else passes for name, passes in spent.items()}
 
     def _progress(self, number: int, searches: int, tell: Callable[[float], None]) -> Progress:
         """The engine's progress in one of several searches as a share of the whole shard."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.attacks.result import CHECKPOINTS
 from holdfast.evaluate.findings import Finding
+from holdfast.evaluate.job import ELSEWHERE
 from holdfast.evaluate.provenance import Run, attack_names, listed_attacks
 from holdfast.evaluate.statistics import Rate
 from holdfast.evaluate.verdict import believe
@@ -205,8 +206,11 @@ def _table(label: Tensor, prediction: Tensor, classes: int) -> list[list[int]]:
 
 
 def _passes(records: dict[str, Tensor], n: int) -> dict[str, int | float]:
+    """Those of the model; of another one, on which pictures were made, in entries of their own."""
     forward, backward = int(records["forward"].sum()), int(records["backward"].sum())
+    elsewhere = {name: int(records[name].sum()) for name in ELSEWHERE if name in records}
     return {
+        **elsewhere,
         "forward": forward,
         "backward": backward,
         "forward_per_picture": forward / n,

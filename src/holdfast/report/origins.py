@@ -39,6 +39,8 @@ def cost(runs: Sequence[Run]) -> list[Fact]:
         ("Backward passes a picture", [_get(run.summary, "passes", "backward_per_picture") for run in runs]),
         ("Forward passes", [_get(run.summary, "passes", "forward") for run in runs]),
         ("Backward passes", [_get(run.summary, "passes", "backward") for run in runs]),
+        ("On another model, forward", [_get(run.summary, "passes", "forward_elsewhere") for run in runs]),
+        ("On another model, backward", [_get(run.summary, "passes", "backward_elsewhere") for run in runs]),
         ("Verifier, forward", [_get(run.summary, "passes", "verify_forward") for run in runs]),
         ("Checks, forward", [_get(run.summary, "check_passes", "forward") for run in runs]),
         ("Checks, backward", [_get(run.summary, "check_passes", "backward") for run in runs]),

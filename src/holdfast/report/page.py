@@ -33,11 +33,11 @@ SECTIONS = {
 
 def page(runs: Sequence[Run]) -> str:
     """The whole document, as HTML text, for runs that were read."""
-    return _environment().get_template("page.html.j2").render(context(runs))
+    return environment().get_template("page.html.j2").render(context(runs))
 
 
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
     """The templates and what they may call; compiled once, which takes longer than filling them in."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

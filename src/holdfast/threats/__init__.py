@@ -38,6 +38,7 @@ __all__ = [
     "Rotation",
     "Threat",
     "build",
+    "of_pixels",
     "plain",
     "whole_box",
 ]
@@ -73,6 +74,13 @@ def build(
 def plain(threat: AnyThreat) -> dict[str, Any]:
     """Name and options of a threat, ready for JSON."""
     return {"name": threat.name, **to_plain(threat)}
+
+
+def of_pixels(threat: AnyThreat, who: str) -> Threat:
+    """The threat, if it moves pixels. Raises: `OptionError`, in the name of `who`, for one that renders pictures."""
+    if isinstance(threat, Rendered):
+        raise OptionError(f"{who}: threat {threat.name!r}; allowed: {', '.join(NORMS)}. Choose one of them.")
+    return threat
 
 
 def whole_box(threat: AnyThreat, shape: tuple[int, ...]) -> float:
