@@ -42,9 +42,11 @@ from holdfast.attacks import (
     Grid,
     HillClimbing,
     HopSkipJump,
+    LaVAN,
     LineSearch,
     Noise,
     OnePixel,
+    Penalised,
     Pointwise,
     RayS,
     Regularised,
@@ -57,16 +59,17 @@ from holdfast.attacks import (
     Square,
     SuperDeepFool,
     SurFree,
+    Views,
     WorstOfK,
     build,
     run,
 )
-from holdfast.attacks.attack import breadth, norms, repeats
+from holdfast.attacks.attack import breadth, norms, repeats, suits
 from holdfast.attacks.mifgsm import unit_1_norm
 from holdfast.attacks.pgd import fingerprint
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import OBJECTIVES
-from holdfast.threats import L0, L1, L2, Linf, Pixels
+from holdfast.threats import L0, L1, L2, Linf, Masked, Patch, Pixels
 from nets import linear, tiny_case
 
 ROWS = [
@@ -113,6 +116,8 @@ ROWS = [
     SparseRS(queries=12),
     PGDL0(steps=6, restarts=2),
     JSMA(steps=4, targets_tried=2),
+    LaVAN(steps=6),
+    LaVAN(steps=6, restarts=2),
     Pointwise(queries=40),
     LineSearch(steps=5, halvings=4),
     LineSearch(along="salt-and-pepper", steps=5, halvings=4, lines=2),
@@ -133,6 +138,10 @@ ROWS = [
     EoT(attack=APGDT(steps=6, targets_tried=2), samples=2),
     EoT(attack=FAB(steps=4), samples=2),
     EoT(attack=Square(queries=8, ahead=4), samples=2),
+    EoT(attack=PGD(steps=4), samples=2, views=Views(rotation=15, light=0.2, noise=0.05)),
+    EoT(attack=FAB(steps=4), samples=2, views=Views(scale=0.1, blur=0.5)),
+    Penalised(attack=PGD(steps=6), tv=0.1, nps=0.1),
+    Penalised(attack=APGDT(steps=6, targets_tried=2), tv=0.1),
 ]
 GRADIENT_ROWS = [row for row in ROWS if row.access == Access.GRADIENT]
 ITERATED = [
@@ -144,12 +153,22 @@ ITERATED = [
     APGD(steps=20, larger_radii=True),
     APGDT(steps=20),
 ]
-THREATS = [Linf(eps=0.15), L2(eps=0.5), L1(eps=1.0), L0(eps=3), Pixels(eps=2)]
+MASK = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 0]])
+THREATS = [
+    Linf(eps=0.15),
+    L2(eps=0.5),
+    L1(eps=1.0),
+    L0(eps=3),
+    Pixels(eps=2),
+    Patch(eps=1),
+    Patch(eps=1, place="free"),
+    Masked(eps=0.15, mask=MASK),
+]
 
 every_attack = pytest.mark.parametrize("attack", ROWS, ids=repr)
-PAIRS = [(row, threat) for row in ROWS for threat in THREATS if not norms(row) or threat.name in norms(row)]
+PAIRS = [(row, threat) for row in ROWS for threat in THREATS if suits(row, threat)]
 every_pair = pytest.mark.parametrize(
-    ("attack", "threat"), PAIRS, ids=[f"{threat.name}-{row!r}" for row, threat in PAIRS]
+    ("attack", "threat"), PAIRS, ids=[f"{threat.name}{getattr(threat, 'place', '')}-{row!r}" for row, threat in PAIRS]
 )
 
 
@@ -169,8 +188,8 @@ def lanes_of(attack, classes=4):
 
 
 def within(attack):
-    """What is averaged, cut or held back."""
-    while isinstance(attack, EoT | Cut | Reserve):
+    """What is averaged, priced, cut or held back."""
+    while isinstance(attack, EoT | Cut | Penalised | Reserve):
         attack = attack.attack
     return attack
 
@@ -184,6 +203,8 @@ def gradients_of(attack):
         return attack.steps * (2 * attack.deepfool_steps + attack.projections)  # two candidates, two rows a step
     if isinstance(attack, BisectedAPGD):  # all but the very last of its questions
         return attack.rounds - 1
+    if isinstance(attack, LaVAN):
+        return attack.steps + 1  # a free patch asks for one to choose its place
     classes = 3 if isinstance(attack, FAB | DeepFool) else 1  # a row of the Jacobian each
     steps = getattr(attack, "steps", 1) * getattr(attack, "searches", 1)
     return classes * steps + 2 * getattr(attack, "larger_radii", False)
@@ -200,7 +221,8 @@ def state_of(model):
 
 def test_every_registered_attack_has_a_row():
     of_parameters = {Grid}  # tests/test_rendered.py
-    assert {type(row) for row in ROWS} - {EoT, Cut, Reserve} == set(ATTACKS.values()) - of_parameters
+    rows = {type(row) for row in ROWS} - {EoT, Cut, Penalised, Reserve}
+    assert rows == set(ATTACKS.values()) - of_parameters
     assert all(ATTACKS[row.name] is type(within(row)) for row in ROWS)
 
 
@@ -227,7 +249,11 @@ def test_success_is_what_the_model_says(attack, threat, case):
     case.model.eval()
     wrong = case.model(found.x_adv).argmax(1) != case.y
     case.model.train()
-    assert torch.equal(found.success, wrong)
+    if getattr(attack, "views", None) is None:
+        assert torch.equal(found.success, wrong)
+    else:  # it must hold in other views as well
+        assert wrong[found.success].all()
+        assert found.success.any()
     assert torch.equal(found.success, found.step >= 0)
 
 
@@ -382,6 +408,10 @@ def test_most_passes_a_picture_can_cost(attack, case):
         assert forward == 2 + attack.steps * attack.breadth
         assert backward == attack.steps * attack.breadth
         return
+    if isinstance(attack, LaVAN):  # the patch has its place here, and needs no question to choose one
+        assert forward == 1 + lanes_of(attack) * (attack.steps + 1)
+        assert backward == lanes_of(attack) * attack.steps
+        return
     assert forward == 1 + lanes_of(attack) * attack.rounds * breadth(attack)
     assert backward == lanes_of(attack) * gradients_of(attack)
 
@@ -473,7 +503,10 @@ def test_targeted_reaches_the_target(attack, case):
     case.model.eval()
     labels = case.model(found.x_adv).argmax(1)
     case.model.train()
-    assert torch.equal(found.success, labels == target)
+    if getattr(attack, "views", None) is None:
+        assert torch.equal(found.success, labels == target)
+    else:  # it must hold in other views as well
+        assert (labels == target)[found.success].all()
     right = ~found.start_wrong
     assert found.success[right].sum() >= 3
     assert torch.equal(found.x_adv[~right], case.x[~right])

@@ -225,7 +225,8 @@ def test_a_table_of_ours_alone(capsys):
 def test_every_attack_by_scores_takes_part():
     found = scores.groups(0.1, 400, (1, 6, 6))
     taking_part = {attack.name for group in found.values() for attack in group.ours}
-    assert taking_part == {name for name, kind in ATTACKS.items() if kind.access == Access.SCORES}
+    guessing = {"grid", "worst-of-k"}  # whatever the answers are
+    assert taking_part == {name for name, kind in ATTACKS.items() if kind.access == Access.SCORES} - guessing
     for group in found.values():
         entries = scores.entries(group, torch.zeros(1, 1, 6, 6), 400)
         assert len({entry.name for entry in entries}) == len(entries)

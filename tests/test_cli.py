@@ -17,6 +17,7 @@ from holdfast.cli import app
 from holdfast.data import SETS
 from holdfast.extract import UNIVERSAL
 from holdfast.models import ARCHITECTURES
+from holdfast.threats import THREATS
 from holdfast.train import TrainOptions
 
 QUICK = "--threat linf --attack pgd --set steps=3 --no-checks --no-report"
@@ -458,7 +459,7 @@ def test_list_shows_all_that_is_registered():
     assert set(found["attacks"]) == {*ATTACKS, *UNIVERSAL}
     assert set(found["models"]) == set(ARCHITECTURES)
     assert set(found["data"]) == set(SETS)
-    assert set(found["threats"]) == {"linf", "l2", "l1", "l0", "pixels", "rotation", "flow", "colour"}
+    assert set(found["threats"]) == set(THREATS)
     assert "quick" in found["suites"]
     assert "noise" in found["checks"]
     assert "dlr" in found["losses"]

@@ -117,7 +117,9 @@ def test_a_threat_that_the_verifier_cannot_measure():
     class Odd(Linf):
         name = "odd"
 
-    assert "unknown norm to verify 'odd'; known: l0, l1, l2, linf, pixels" in refused(OptionError, threat=Odd(eps=0.1))
+    assert "unknown norm to verify 'odd'; known: colour, flow, l0, l1, l2, linf, patch, pixels" in refused(
+        OptionError, threat=Odd(eps=0.1)
+    )
 
 
 def test_radii_may_come_in_any_order():

@@ -16,21 +16,24 @@ from holdfast.attacks import (
     DDN,
     FMN,
     PGD,
+    EoT,
     Grid,
     HopSkipJump,
     LineSearch,
+    Penalised,
     Square,
+    Views,
     WorstOfK,
     run,
     run_external,
     smallest,
 )
-from holdfast.attacks.attack import has_form, minimal
+from holdfast.attacks.attack import minimal, suits
 from holdfast.attacks.grid import combinations
 from holdfast.bridges import function
 from holdfast.errors import DataError, HoldfastError, OptionError
 from holdfast.evaluate import SUITES, verify
-from holdfast.evaluate.edges import again
+from holdfast.evaluate.edges import measured
 from holdfast.evaluate.landscape import ANGLES, SHIFTS, landscape
 from holdfast.evaluate.rerender import sizes
 from holdfast.losses import formulas
@@ -233,7 +236,7 @@ def made(name, threat):
     attack = ATTACKS[name]()
     options = {"queries": 60, "steps": 6, "searches": 2, "pairs": 3, "halvings": 3, "angles": 5, "shifts": 3}
     known = {key: value for key, value in options.items() if hasattr(attack, key)}
-    return replace(attack, **known) if has_form(attack, threat) else None
+    return replace(attack, **known) if suits(attack, threat) else None
 
 
 ROWS = [(name, threat) for name in ATTACKS for threat in THREATS if made(name, threat) is not None]
@@ -263,7 +266,7 @@ def test_what_an_attack_says_is_what_the_verifier_sees(name, threat, case):
         found.x_adv,
         case.y,
         refuse_nothing=False,
-        **again(threat.with_eps(widest), found.parameters),
+        **measured(threat.with_eps(widest), found.parameters),
     )
     assert torch.equal(verdict.success, found.success)
     torch.testing.assert_close(verdict.size, found.size)
@@ -299,7 +302,7 @@ def test_radius_may_differ_from_picture_to_picture(case):
 def test_float32(case):
     model, x = case.model.float(), case.x.float()
     found = run(Square(queries=50), model, x, case.y, Flow(eps=1.0))
-    verdict = verify(model, x, found.x_adv, case.y, **again(Flow(eps=1.0), found.parameters))
+    verdict = verify(model, x, found.x_adv, case.y, **measured(Flow(eps=1.0), found.parameters))
     case.model.double()
     assert torch.equal(verdict.success, found.success)
 
@@ -427,7 +430,8 @@ def test_attacks_without_a_form_are_refused(case):
         return x
 
     threat = Rotation(eps=10.0)
-    for attack in (HopSkipJump(), LineSearch(), DDN()):
+    seen = EoT(attack=PGD(), samples=2, views=Views(rotation=5.0))
+    for attack in (HopSkipJump(), LineSearch(), DDN(), seen, Penalised(attack=PGD(), tv=0.1)):
         with pytest.raises(OptionError, match=f"{attack.name}: threat 'rotation'; allowed"):
             run(attack, case.model, case.x, case.y, threat)
     with pytest.raises(OptionError, match="grid: threat 'linf'; allowed: rotation"):
@@ -475,7 +479,7 @@ def test_suites_have_a_row_of_their_own_or_say_that_they_have_none():
         "square",
     ]
     assert "grid" not in [attack.name for attack in SUITES["standard"].within(Flow(eps=1.0))]
-    assert all(has_form(attack, Colour(eps=0.1)) for attack in SUITES["quick"].within(Colour(eps=0.1)))
+    assert all(suits(attack, Colour(eps=0.1)) for attack in SUITES["quick"].within(Colour(eps=0.1)))
     with pytest.raises(OptionError, match="suite 'fast': threat 'rotation'"):
         SUITES["fast"].within(Rotation(eps=1.0))
 

@@ -14,7 +14,7 @@ from scipy import optimize, stats
 from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.lanes import take
-from holdfast.threats import L0, L1, L2, NORMS, Linf, Pixels, build
+from holdfast.threats import L0, L1, L2, NORMS, Linf, Patch, Pixels, build
 from holdfast.threats.l2 import _scale
 
 few = settings(deadline=None, max_examples=25)
@@ -25,9 +25,13 @@ RADII = {
     "l1": lambda d: 0.2 * d,
     "l0": lambda d: d // 2,
     "pixels": lambda d: d // 2,
+    "patch": lambda d: d // 2,
+    "free": lambda d: d // 2,
 }
-COUNTED = ("l0", "pixels")  # the same where inputs have no channels
-every = pytest.mark.parametrize("name", list(NORMS))
+COUNTED = ("l0", "pixels", "patch", "free")  # the first two the same where inputs have no channels
+# `masked` is the ball of the allowed values: test_visible.py holds it to that. A patch may be fixed or "free".
+NAMES = [*NORMS, "patch", "free"]
+every = pytest.mark.parametrize("name", NAMES)
 BOXES = [(0.0, 1.0), (-0.5, 0.5), (0.1, 0.9), (0.0, 255.0), (-2.0, 1.0)]
 boxes = st.sampled_from(BOXES)
 dtypes = st.sampled_from([torch.float32, torch.float64])
@@ -51,7 +55,11 @@ def case(seed, n, d, box=(0.0, 1.0), dtype=torch.float64, reach=1.0):
 
 def make(name, d, box=(0.0, 1.0), share=1.0):
     eps = radius(name, d, box) * share
-    return build(name, eps=round(eps) if name in COUNTED else eps, low=box[0], high=box[1])
+    return of(name, eps=round(eps) if name in COUNTED else eps, low=box[0], high=box[1])
+
+
+def of(name, **options):
+    return Patch(**options, place="free") if name == "free" else build(name, **options)
 
 
 def length(name, delta):
@@ -67,7 +75,18 @@ def length(name, delta):
             if delta.ndim > 2
             else (size > 0).sum(1).astype(float)
         ),
+        "patch": lambda: np.array([span(one)[0] for one in delta.numpy()]),
+        "free": lambda: np.array([span(one)[1] for one in delta.numpy()]),
     }[name]()
+
+
+def span(delta):
+    """The side of the square at the corner that covers the changes of one picture, and of the smallest anywhere."""
+    where = np.argwhere((delta if delta.ndim < 3 else delta.any(0)) != 0)
+    where = where[:, -2:] if delta.ndim > 1 else np.pad(where, ((0, 0), (1, 0)))
+    if not len(where):
+        return 0.0, 0.0
+    return float(where.max() + 1), float((where.max(0) + 1 - where.min(0)).max())
 
 
 def nearest(name, v, x, eps, low, high):
@@ -75,7 +94,11 @@ def nearest(name, v, x, eps, low, high):
     if name == "linf":
         return np.clip(v, np.maximum(x - eps, low), np.minimum(x + eps, high))
     if name in COUNTED:
-        every_set = itertools.combinations(range(len(x)), min(int(eps), len(x)))
+        side = min(int(eps), len(x))
+        every_set = {
+            "patch": [range(side)],
+            "free": [range(start, start + side) for start in range(len(x) - side + 1)],
+        }.get(name) or itertools.combinations(range(len(x)), side)
         points = [np.where(np.isin(range(len(x)), chosen), np.clip(v, low, high), x) for chosen in every_set]
         return min(points, key=lambda z: ((z - v) ** 2).sum())
     move, norm = v - x, {"l1": lambda a: np.abs(a).sum(), "l2": lambda a: np.sqrt((a**2).sum())}[name]
@@ -195,7 +218,7 @@ def test_projection_leaves_inside_points_alone(name, seed, d, box, dtype):
 @pytest.mark.parametrize("box", BOXES)
 def test_radius_zero_gives_the_original(name, dtype, box):
     x, v = case(1, 7, 30, box, dtype)
-    threat = build(name, eps=0.0, low=box[0], high=box[1])
+    threat = of(name, eps=0.0, low=box[0], high=box[1])
     assert torch.equal(threat.project(v, x), x)
     assert torch.equal(threat.sample(x, Draws(0, torch.arange(7))), x)
     assert all(torch.equal(side, x) for side in threat.limits(x))
@@ -204,7 +227,7 @@ def test_radius_zero_gives_the_original(name, dtype, box):
 @every
 def test_huge_radius_gives_the_whole_box(name):
     x, v = case(2, 7, 30, dtype=torch.float32)
-    threat = build(name, eps=1.0 if name == "linf" else 1000.0)
+    threat = of(name, eps=1.0 if name == "linf" else 1000.0)
     assert torch.equal(threat.project(v, x), v.clamp(0, 1))
     lower, upper = threat.limits(x)
     assert (lower == 0).all()
@@ -319,7 +342,7 @@ def test_bad_values_stay_in_their_lane(name):
 # --- steepest ---
 
 
-@every
+@pytest.mark.parametrize("name", list(NORMS))  # a patch's steps are shares of the box: test_visible.py
 @few
 @given(seed=seeds, d=st.integers(1, 30), dtype=dtypes)
 def test_steepest_gains_most(name, seed, d, dtype):
@@ -566,7 +589,7 @@ def test_shape_and_layout_do_not_matter(name):
     x, v = case(8, 4, 60, dtype=torch.float32)
     threat, draws = make(name, 60), Draws(1, torch.arange(4))
     flat = [threat.project(v, x), threat.steepest(v - x, x), threat.sample(x, draws)]
-    shape = (4, 1, 12, 5) if name == "pixels" else (4, 3, 4, 5)
+    shape = {"pixels": (4, 1, 12, 5), "patch": (4, 1, 1, 60), "free": (4, 1, 1, 60)}.get(name, (4, 3, 4, 5))
     picture = [a.view(shape) for a in (x, v)]
     last = [a.to(memory_format=torch.channels_last) for a in picture]
     for xs, vs in (picture, last):
@@ -578,8 +601,9 @@ def test_shape_and_layout_do_not_matter(name):
 @every
 def test_record(name):
     threat = make(name, 12)
-    assert type(threat) is NORMS[name]
-    assert threat.name == name
+    kinds = {**NORMS, "patch": Patch, "free": Patch}
+    assert type(threat) is kinds[name]
+    assert threat.name == ("patch" if name == "free" else name)
     assert threat.nearest
     assert threat == make(name, 12)
     assert repr(threat).startswith(f"{type(threat).__name__}(eps=")
@@ -593,7 +617,7 @@ def test_record(name):
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(
         OptionError,
-        match=r"unknown threat 'linff'; known: colour, flow, l0, l1, l2, linf, pixels, rotation. Did you mean 'linf'",
+        match=r"unknown threat 'linff'; known: colour, flow, l0, l1, l2, linf, masked, patch, pixels, rotation\. Did",
     ):
         build("linff", eps=0.1)
 
@@ -609,6 +633,7 @@ def test_unknown_name_lists_the_known_ones():
         ("l0", {"eps": 2.5}, r"L0: eps=2.5; allowed: whole numbers.* Pass eps=2 or eps=3"),
         ("pixels", {"eps": 2.5}, r"Pixels: eps=2.5; allowed: whole numbers.* Pass eps=2 or eps=3"),
         ("l0", {"eps": math.inf}, r"L0: eps=inf; allowed"),
+        ("patch", {"eps": 2.5}, r"Patch: eps=2.5; allowed: whole numbers.* Pass eps=2 or eps=3"),
         ("l2", {"eps": 1.0, "low": 1.0, "high": 0.0}, r"L2: low=1.0, high=0.0; allowed: finite numbers, low < high"),
         ("linf", {"eps": 0.0, "low": 0.0, "high": math.inf}, r"Linf: low=0.0, high=inf; allowed"),
         ("l2", {"eps": torch.ones(2, 1)}, r"shape \(2, 1\); allowed: a float, or a tensor \(N,\)"),

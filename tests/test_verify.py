@@ -176,9 +176,8 @@ def test_a_gradient_attack_without_a_backward_pass_is_refused():
 
 def test_wrong_arguments_are_refused():
     x = pictures(0.3)
-    with pytest.raises(
-        OptionError, match="unknown norm 'linff'; known: colour, flow, l0, l1, l2, linf, pixels, rotation"
-    ):
+    known = "colour, flow, l0, l1, l2, linf, patch, pixels, rotation"
+    with pytest.raises(OptionError, match=f"unknown norm 'linff'; known: {known}"):
         judged(x, x, norm="linff")
     with pytest.raises(ModelError, match=r"allowed: like the originals, \(1, 1, 1, 4\)"):
         judged(x, x.double())

@@ -52,15 +52,25 @@ def parse(record_type: type[Record], given: Mapping[str, object], *, base: Recor
     Raises: `OptionError` for an unknown name (with the nearest), a value of the wrong type, a missing option;
     and whatever the record itself refuses.
     """
-    known = {entry.name: entry for entry in _fields(record_type)}
+    values = read(record_type, given)
+    return made(record_type, values) if base is None else replace(base, **values)  # type: ignore[type-var]
+
+
+def read(record_type: type[Any], given: Mapping[str, object]) -> dict[str, Any]:
+    """Options given as text as values of the types of a record's fields. Raises: `OptionError` as `parse`."""
+    known = {entry.name for entry in _fields(record_type)}
     hints = get_type_hints(record_type)
     for name in given:
         if name not in known:
             raise unknown(f"option of {record_type.__name__}", name, known)
-    values = {name: _read(hints[name], value, f"{record_type.__name__}: {name}") for name, value in given.items()}
-    if base is not None:
-        return replace(base, **values)  # type: ignore[type-var]
-    for name, entry in known.items():
+    return {name: _read(hints[name], value, f"{record_type.__name__}: {name}") for name, value in given.items()}
+
+
+def made(record_type: type[Record], values: Mapping[str, Any]) -> Record:
+    """A record of these values. Raises: `OptionError` for one without a default that is not among them."""
+    hints = get_type_hints(record_type)
+    for entry in _fields(record_type):
+        name = entry.name
         if name not in values and entry.default is MISSING and entry.default_factory is MISSING:
             raise OptionError(
                 f"{record_type.__name__}: {name} is not given and has no default; "

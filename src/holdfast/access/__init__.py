@@ -10,7 +10,7 @@ from holdfast.access.borrow import borrow
 from holdfast.access.level import Access
 from holdfast.access.meter import Budget, Meter
 from holdfast.access.oracle import Oracle, Part
-from holdfast.access.query import Objective, Query
+from holdfast.access.query import Objective, Query, View
 
 __all__ = [
     "Access",
@@ -25,5 +25,6 @@ __all__ = [
     "Part",
     "Query",
     "Scores",
+    "View",
     "borrow",
 ]

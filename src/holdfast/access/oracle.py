@@ -10,12 +10,12 @@ from torch import Tensor
 
 from holdfast.access.borrow import Model
 from holdfast.access.meter import Meter
-from holdfast.access.query import Objective
+from holdfast.access.query import Objective, View
 from holdfast.errors import ModelError
 from holdfast.lanes import join, take
 
-View = Callable[[Tensor, Tensor], Tensor]
-"""From points (P, ...) and the numbers (P,) of their pictures to what the model is shown, (P, C, H, W)."""
+Rendering = Callable[[Tensor, Tensor], Tensor]
+"""From points (P, ...) and the numbers (P,) of their pictures to pictures made of them, (P, C, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,16 @@ class Part:
     objectives: tuple[Objective, ...] = ()
     classes: Tensor | None = None  # (P, M) int64
     against: Tensor | None = None  # (P,) int64
+    view: View | None = None  # a tree with a row a point: how the model gets to see them; None as they are
 
     def taken(self, points: Tensor) -> "Part":
         """Some of the points, by index; the objectives are not lanes and stay whole."""
-        rows = take((self.points, self.picture, self.goal, self.classes, self.against), points)
+        rows = take((self.points, self.picture, self.goal, self.classes, self.against, self.view), points)
         return Part(*rows[:3], self.objectives, *rows[3:])
+
+    def seen(self, points: Tensor) -> Tensor:
+        """What the model is shown of these points of the part, with their gradient."""
+        return points if self.view is None else self.view(points)
 
 
 class Oracle:
@@ -43,11 +48,11 @@ class Oracle:
 
     A model that works in place on its input is found out when it is first asked, by the version that torch counts for
     every tensor, and gets copies from then on: what it overwrites are points that the attack still needs.
-    With a `view` the points are not pictures but what pictures are made of; gradients are with respect to them.
+    With `render` the points are not pictures but what pictures are made of; gradients are with respect to them.
     """
 
-    def __init__(self, model: Model, batch: int, meter: Meter, view: View | None = None) -> None:
-        self.model, self.batch, self.meter, self.view = model, batch, meter, view
+    def __init__(self, model: Model, batch: int, meter: Meter, render: Rendering | None = None) -> None:
+        self.model, self.batch, self.meter, self.render = model, batch, meter, render
         self._nothing = torch.empty(0)  # the logits of no points, once the model has answered
         self._in_place: bool | None = None  # whether the model writes to its input, once it has been asked
 
@@ -89,7 +94,7 @@ class Oracle:
         if not len(part.points):
             return self._nothing  # many a model cannot take an empty batch
         self.meter.count(part.picture)
-        logits = self._ask(part.points, part.picture)
+        logits = self._ask(part.seen(self._rendered(part.points, [part])))
         self._nothing = logits[:0]
         return logits
 
@@ -99,7 +104,7 @@ class Oracle:
         sizes = [len(part.points) for part in parts]
         with torch.enable_grad():
             points = points.detach().requires_grad_()
-            logits = self._ask(points, torch.cat([part.picture for part in parts]))
+            logits = self._ask(views(self._rendered(points, parts), parts, sizes))
             rows = split(logits, sizes)
             losses = [tuple(f(z, part.goal) for f in part.objectives) for z, part in zip(rows, parts, strict=True)]
             # Pictures do not mix in evaluation mode, so the gradient of the sum holds each picture's own.
@@ -122,7 +127,7 @@ class Oracle:
         wanted = part.classes.shape[1]
         with torch.enable_grad():
             points = part.points.detach().requires_grad_()
-            logits = self._ask(points, part.picture)
+            logits = self._ask(part.seen(self._rendered(points, [part])))
             wholes = logits.gather(1, part.classes)
             if part.against is not None:
                 wholes = wholes - logits.gather(1, part.against[:, None])
@@ -131,9 +136,12 @@ class Oracle:
         rows = [gradient(total, points, retain=m + 1 < wanted) for m, total in enumerate(totals)]
         return logits.detach(), torch.stack(rows, 1)
 
-    def _ask(self, points: Tensor, picture: Tensor) -> Tensor:
+    def _rendered(self, points: Tensor, parts: Sequence[Part]) -> Tensor:
+        """The pictures that the points of some parts stand for: themselves, but where they are parameters."""
+        return points if self.render is None else self.render(points, torch.cat([part.picture for part in parts]))
+
+    def _ask(self, points: Tensor) -> Tensor:
         """The model's answer to points that it must not change; it gets a copy unless it is known to leave them be."""
-        points = points if self.view is None else self.view(points, picture)
         given = points if self._in_place is False else points.clone()
         version = given._version
         logits = checked(self.model(given), len(points))
@@ -145,6 +153,13 @@ class Oracle:
             )
         self._in_place = self._in_place or changed
         return logits
+
+
+def views(points: Tensor, parts: Sequence[Part], sizes: list[int]) -> Tensor:
+    """The points of several parts as the model is shown them; the very tensor where all are shown as they are."""
+    if all(part.view is None for part in parts):
+        return points
+    return torch.cat([part.seen(rows) for part, rows in zip(parts, split(points, sizes), strict=True)])
 
 
 def split(values: Tensor, sizes: list[int]) -> Sequence[Tensor]:

@@ -12,6 +12,9 @@ from holdfast.errors import OptionError
 Objective = Callable[[Tensor, Any], Tensor]
 """(logits (P, K), goal of each point) -> (P,), growing as the goal comes nearer."""
 
+View = Callable[[Tensor], Tensor]
+"""Points (P, C, H, W) to what the model is shown of them, differentiable; a tree of tensors with a row a point."""
+
 
 @dataclass(frozen=True)
 class Query:

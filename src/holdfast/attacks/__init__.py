@@ -31,6 +31,7 @@ from holdfast.attacks.hop_skip_jump import HopSkipJump
 from holdfast.attacks.ifgsm import IFGSM
 from holdfast.attacks.in_a_row import run_in_a_row
 from holdfast.attacks.jsma import JSMA
+from holdfast.attacks.lavan import LaVAN
 from holdfast.attacks.line_search import LineSearch
 from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.nes import NES
@@ -38,6 +39,7 @@ from holdfast.attacks.noise import Noise
 from holdfast.attacks.one_pixel import OnePixel
 from holdfast.attacks.pdgd import PDGD
 from holdfast.attacks.pdpgd import PDPGD
+from holdfast.attacks.penalised import Penalised
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.pgd_l0 import PGDL0
 from holdfast.attacks.pointwise import Pointwise
@@ -56,6 +58,7 @@ from holdfast.attacks.spsa import SPSA
 from holdfast.attacks.square import Square
 from holdfast.attacks.super_deepfool import SuperDeepFool
 from holdfast.attacks.surfree import SurFree
+from holdfast.attacks.views import Views
 from holdfast.attacks.worst_of_k import WorstOfK
 from holdfast.attacks.zoo import ZOO
 from holdfast.errors import unknown
@@ -100,9 +103,11 @@ __all__ = [
     "Grid",
     "HillClimbing",
     "HopSkipJump",
+    "LaVAN",
     "LineSearch",
     "Noise",
     "OnePixel",
+    "Penalised",
     "Pointwise",
     "RayS",
     "Regularised",
@@ -116,6 +121,7 @@ __all__ = [
     "SuperDeepFool",
     "SurFree",
     "Trace",
+    "Views",
     "WorstOfK",
     "build",
     "run",
@@ -150,6 +156,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "square": Square,
     "pgd-l0": PGDL0,
     "jsma": JSMA,
+    "lavan": LaVAN,
     "sparse-rs": SparseRS,
     "nes": NES,
     "spsa": SPSA,

@@ -29,20 +29,20 @@ def look(oracle: Oracle, groups: Sequence[Group]) -> list[Scores]:
     return repeated(partial(look_once, oracle), groups)
 
 
-def repeated(once: Callable[[Sequence[Group]], list[Some]], groups: Sequence[Group]) -> list[Some]:
-    """What `once` answers to groups, in one call after the other where their attacks ask repeatedly."""
+def repeated(once: Callable[[Sequence[Group], int], list[Some]], groups: Sequence[Group]) -> list[Some]:
+    """What `once` answers to groups, in one call after the other where their attacks ask repeatedly; looks count up."""
     found: dict[int, Some] = {}
     for times in sorted({repeats(group.attack) for group in groups}):
         these = [i for i, group in enumerate(groups) if repeats(group.attack) == times]
         asking = [groups[i] for i in these]
-        answers = averaged(once(asking), (once(asking) for _ in range(times - 1)))
+        answers = averaged(once(asking, 0), (once(asking, look) for look in range(1, times)))
         found.update(zip(these, answers, strict=True))
     return [found[i] for i in range(len(groups))]
 
 
-def ask_once(oracle: Oracle, groups: Sequence[Group]) -> list[Full]:
-    """Full answers; those that want as many gradients share their batches."""
-    parts = [group.part() for group in groups]
+def ask_once(oracle: Oracle, groups: Sequence[Group], number: int) -> list[Full]:
+    """Full answers at the look of that number; those that want as many gradients share their batches."""
+    parts = [group.part(number) for group in groups]
     found: dict[int, Full] = {}
     # Together only with as many objectives, lest one attack pay for another's backward passes.
     for count in sorted({len(part.objectives) for part in parts} - {0}):
@@ -54,16 +54,17 @@ def ask_once(oracle: Oracle, groups: Sequence[Group]) -> list[Full]:
             logits, jacobian = oracle.jacobian(part)
             found[i] = Jacobian(**vars(judged(groups[i], logits)), jacobian=jacobian)
     rest = [i for i in range(len(groups)) if i not in found]
-    found.update(zip(rest, look_once(oracle, [groups[i] for i in rest]), strict=True))
+    found.update(zip(rest, look_once(oracle, [groups[i] for i in rest], number), strict=True))
     return [found[i] for i in range(len(groups))]
 
 
-def look_once(oracle: Oracle, groups: Sequence[Group]) -> list[Scores]:
+def look_once(oracle: Oracle, groups: Sequence[Group], number: int) -> list[Scores]:
     """The scores at the points of all groups, by one forward pass for them together."""
     if not groups:
         return []
-    parts = [group.part() for group in groups]
-    together = Part(torch.cat([p.points for p in parts]), torch.cat([p.picture for p in parts]))
+    parts = [group.part(number) for group in groups]
+    shown = torch.cat([p.seen(p.points) for p in parts])
+    together = Part(shown, torch.cat([p.picture for p in parts]))
     rows = torch.split(oracle.scores(together), [len(p.points) for p in parts])
     return [judged(group, logits) for group, logits in zip(groups, rows, strict=True)]
 

@@ -5,13 +5,15 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
-from holdfast.access import Access, Query
+from holdfast.access import Access, Query, View
 from holdfast.attacks.case import Case
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
-from holdfast.threats import AnyThreat, Rendered
+from holdfast.threats import NORMS, AnyThreat, Masked, Rendered
 
 ON_PARAMETERS = "linf"  # the threat on the parameters of those that render pictures
+WHOLE = tuple(NORMS)
+"""The threats that may change the whole picture: for attacks that know no bounds but the radius and the box."""
 
 Asked = Query | Sequence[tuple[Tensor, Query]]
 """A question of all lanes; or, where they want different things, one for each mask (L,) bool, every lane in just one.
@@ -61,6 +63,12 @@ def repeats(attack: object) -> int:
     return int(getattr(attack, "repeats", 1))
 
 
+def view_of(attack: object, case: Case, look: int) -> View | None:
+    """How the model gets to see the points of each lane at that look, from 0, if the attack has a method `view`."""
+    shown = getattr(attack, "view", None)
+    return None if shown is None else cast("View | None", shown(case, look))
+
+
 def breadth(attack: object) -> int:
     """About how many points a lane asks about at once, said by `breadth`; a batch holds as many fewer lanes."""
     return int(getattr(attack, "breadth", 1))
@@ -102,13 +110,22 @@ def norms(attack: object) -> tuple[str, ...]:
     return tuple(getattr(attack, "norms", ()))
 
 
-def has_form(attack: object, threat: AnyThreat) -> bool:
-    """Whether the attack has a form for the threat: where that renders pictures, for its parameters' threat.
+def needs_pictures(attack: object) -> bool:
+    """Whether it looks at how pixels lie, and can do nothing with parameters; said by `needs_pictures = True`."""
+    return bool(getattr(attack, "needs_pictures", False))
 
-    Other pictures to begin at say nothing of parameters, and what `needs_pictures` looks at how pixels lie.
+
+def suits(attack: object, threat: AnyThreat) -> bool:
+    """Whether it has a form for the threat: for any, where it names none by `norms`.
+
+    Under a mask, where it names some, the norm inside must be among its `masks`, those in which it heeds one. Where
+    pictures are rendered, what counts is the threat on their parameters; other pictures to begin at say nothing of
+    these, nor does what looks at how pixels lie.
     """
-    known = norms(attack)
-    if not isinstance(threat, Rendered):
-        return not known or threat.name in known
-    lifted = not begins_elsewhere(attack) and not getattr(attack, "needs_pictures", False)
-    return threat.name in known or (lifted and (not known or ON_PARAMETERS in known))
+    names = norms(attack)
+    if isinstance(threat, Rendered):
+        lifted = not begins_elsewhere(attack) and not needs_pictures(attack)
+        return threat.name in names or (lifted and (not names or ON_PARAMETERS in names))
+    if not names or threat.name in names:
+        return True
+    return isinstance(threat, Masked) and threat.norm in tuple(getattr(attack, "masks", ()))

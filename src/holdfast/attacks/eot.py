@@ -1,13 +1,14 @@
-"""Expectation over transformations: any attack on a model that answers at random."""
+"""Expectation over transformations: any attack on a model that answers at random, or on pictures seen at random."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.access import Query
-from holdfast.attacks.attack import Asked, Attack
+from holdfast.access import Query, View
+from holdfast.attacks.attack import Asked, Attack, needs_pictures
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least
 from holdfast.attacks.reserve import Reserve
+from holdfast.attacks.views import Views
 from holdfast.attacks.wrapper import Wrapper, inside
 from holdfast.errors import OptionError
 
@@ -22,6 +23,9 @@ class EoT(Wrapper):
     seldom fools the model again. Calls and not copies in one batch, as a model may draw once for a whole batch.
     With `samples=1` this is the attack itself, bit for bit; on a model that is not random, any number takes the same
     course up to rounding.
+    With `views` it is the picture that varies: the first sample sees the point as it is, each of the others a random
+    view of it, and gradients come back through the view. So a success is one as it is and in all views drawn; where
+    there is none, the point of the highest mean loss is kept.
     Cost: `samples` times the passes of `attack`, those of the look at the unchanged picture included.
     Source: Athalye, Engstrom, Ilyas & Kwok 2018, arXiv:1707.07397, sec. 2; as a means against random defences:
     Athalye, Carlini & Wagner 2018, arXiv:1802.00420, sec. 4.2. AutoAttack's version for such models (Croce & Hein 2020,
@@ -29,6 +33,7 @@ class EoT(Wrapper):
     """
 
     samples: int = field(default=20, metadata={"help": "how often each question is asked"})
+    views: Views | None = field(default=None, metadata={"help": "how pictures vary from sample to sample"})
 
     def __post_init__(self) -> None:
         at_least(self, 1, "samples")
@@ -44,6 +49,17 @@ class EoT(Wrapper):
         """What the engine asks by."""
         return self.samples
 
+    def view(self, case: Case, look: int) -> View | None:
+        """How the model gets to see the points of each lane at that look: as they are at the first."""
+        if self.views is None or look == 0:
+            return None
+        return self.views.drawn(case.draws, case.x, look, case.threat.low, case.threat.high)
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether there are views, of pictures, or the attack looks at how pixels lie."""
+        return self.views is not None or needs_pictures(self.attack)
+
     def start(self, case: Case) -> tuple[Any, Query]:
         """As the attack does."""
         return self.attack.start(case)
@@ -53,8 +69,19 @@ class EoT(Wrapper):
         return self.attack.step(case, state, answer)
 
 
-def around(attack: Attack, samples: int) -> Attack:
+def around(attack: Attack, samples: int, views: Views | None = None) -> Attack:
     """The attack, averaged over `samples`, also if it was averaged over another number; inside what holds it back."""
     if isinstance(attack, Reserve):
-        return replace(attack, attack=around(attack.attack, samples))
-    return replace(attack, samples=samples) if isinstance(attack, EoT) else EoT(attack=attack, samples=samples)
+        return replace(attack, attack=around(attack.attack, samples, views))
+    if isinstance(attack, EoT):
+        return replace(attack, samples=samples, views=views or attack.views)
+    return EoT(attack=attack, samples=samples, views=views)
+
+
+def views_of(attack: object) -> Views | None:
+    """The views that an attack averages over, however deep in wrappers; None for none."""
+    while isinstance(attack, Wrapper):
+        if isinstance(attack, EoT) and attack.views is not None:
+            return attack.views
+        attack = attack.attack
+    return None

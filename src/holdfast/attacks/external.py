@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from holdfast.access import Access
-from holdfast.attacks.attack import Attack, has_form, norms
+from holdfast.attacks.attack import Attack, norms, suits
 from holdfast.errors import OptionError
 from holdfast.threats import AnyThreat, Rendered, Threat
 
@@ -73,12 +73,12 @@ def check_norm(attack: Attack | External, threat: AnyThreat) -> None:
                 f"{attack.name}: threat {threat.name!r}; allowed: attacks of our own, since one from elsewhere returns "
                 "pictures and not what they are rendered from. Choose another, such as grid or pgd."
             )
-        if attack.norms and threat.name not in attack.norms:
+        if not suits(attack, threat):
             raise OptionError(
                 f"{attack.name} is made for {', '.join(attack.norms)}, the threat is {threat.name}; allowed: the same. "
                 "Choose the library's form of the attack for this threat."
             )
-    elif not has_form(attack, threat):
+    elif not suits(attack, threat):
         raise OptionError(
             f"{attack.name}: threat {threat.name!r}; allowed: {', '.join(norms(attack)) or 'those of pixels'}. "
             "Choose another threat, or another attack: `holdfast list attacks` says what each is for."

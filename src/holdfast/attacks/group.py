@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.access import Access, Answer, Part, Query
 from holdfast.access.query import number_lanes
-from holdfast.attacks.attack import Attack, repeats
+from holdfast.attacks.attack import Attack, repeats, view_of
 from holdfast.attacks.best import Best
 from holdfast.attacks.case import Case
 from holdfast.errors import BudgetError
@@ -45,12 +45,14 @@ class Group:
             return self.query.towards
         return self.case.goal if self.query.lane is None else take(self.case.goal, self.query.lane)
 
-    def part(self) -> Part:
-        """The question as the oracle takes it."""
+    def part(self, look: int = 0) -> Part:
+        """The question as the oracle takes it, at the look of that number where it is asked several times."""
         query, lane = self.query, self.query.lane
         check_access(self.attack, query)
         picture = self.picture if lane is None else self.picture[lane]
-        return Part(query.points, picture, self.point_goal(), query.objectives, query.classes, query.against)
+        view = view_of(self.attack, self.case, look)
+        view = view if lane is None or view is None else take(view, lane)
+        return Part(query.points, picture, self.point_goal(), query.objectives, query.classes, query.against, view)
 
     def points_asked(self) -> Tensor:
         """(L,) int64: how many points each lane asks, each as often as its attack repeats a question."""

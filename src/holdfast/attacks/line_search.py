@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access, Labels, Query
+from holdfast.attacks.attack import WHOLE
 from holdfast.attacks.case import Case
 from holdfast.attacks.options import at_least, one_of
 from holdfast.attacks.phases import OVER, Heard, Phase, Walk, begin, go_on, in_phase, one_each
@@ -48,6 +49,7 @@ class LineSearch:
     lines: int = field(default=5, metadata={"help": "how often salt and pepper are drawn anew"})
     access: ClassVar[Access] = Access.LABELS
     minimal: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = WHOLE
     name: ClassVar[str] = "line-search"
     needs_pictures: ClassVar[bool] = True
 

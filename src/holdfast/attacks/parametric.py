@@ -5,12 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from holdfast.access.oracle import View
+from holdfast.access.oracle import Rendering
 from holdfast.attacks.result import AttackResult
 from holdfast.threats import AnyThreat, Rendered, Threat
 
 
-def seen_from(threat: AnyThreat, x: Tensor) -> tuple[Tensor, View | None, Threat]:
+def seen_from(threat: AnyThreat, x: Tensor) -> tuple[Tensor, Rendering | None, Threat]:
     """What attacks are shown in the place of pictures, how the model sees that, and the threat on it.
 
     Parameters that leave the pictures as they are, where the threat renders them; else the pictures themselves.
@@ -19,10 +19,10 @@ def seen_from(threat: AnyThreat, x: Tensor) -> tuple[Tensor, View | None, Threat
     if not isinstance(threat, Rendered):
         return x, None, threat
     shape = tuple(x.shape[1:])
-    return x.new_zeros(len(x), *threat.shape(shape)), view(threat, x), threat.ball(shape)
+    return x.new_zeros(len(x), *threat.shape(shape)), rendering(threat, x), threat.ball(shape)
 
 
-def view(threat: Rendered, x: Tensor) -> View:
+def rendering(threat: Rendered, x: Tensor) -> Rendering:
     """What the model is shown at some parameters of some of the pictures `x`."""
 
     def shown(parameters: Tensor, picture: Tensor) -> Tensor:

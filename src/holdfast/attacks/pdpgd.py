@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access, Gradient, Query
+from holdfast.attacks.attack import WHOLE
 from holdfast.attacks.case import Case
 from holdfast.attacks.minimal import longest, open_ways, stepped, towards
 from holdfast.attacks.options import at_least, positive, share
@@ -51,6 +52,8 @@ class PDPGD:
     access: ClassVar[Access] = Access.GRADIENT
     name: ClassVar[str] = "pdpgd"
     minimal: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = WHOLE  # a square is shrunk as a whole or not at all, which finds nothing
+    masks: ClassVar[tuple[str, ...]] = WHOLE
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps")

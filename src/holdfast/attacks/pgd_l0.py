@@ -33,6 +33,7 @@ class PGDL0:
     access: ClassVar[Access] = Access.GRADIENT
     name: ClassVar[str] = "pgd-l0"
     norms: ClassVar[tuple[str, ...]] = ("pixels", "l0")
+    masks: ClassVar[tuple[str, ...]] = ("pixels", "l0")
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "restarts")

@@ -15,6 +15,7 @@ from holdfast.attacks.square_windows import radius, signs
 from holdfast.errors import OptionError
 from holdfast.lanes import choose, take
 from holdfast.losses.objectives import margin
+from holdfast.threats import norm_name
 
 FULL = 10_000
 # After so many queries (of `FULL`) the share of the picture that a window covers is halved again.
@@ -46,6 +47,7 @@ class Square:
     access: ClassVar[Access] = Access.SCORES
     name: ClassVar[str] = "square"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    masks: ClassVar[tuple[str, ...]] = ("linf",)
 
     def __post_init__(self) -> None:
         at_least(self, 1, "queries", "restarts", "ahead")
@@ -104,7 +106,7 @@ class Square:
         planes = as_planes(best)
         asked = (number - 1) * FULL // self.queries if self.rescaled else number - 1
         share = self.first_share / 2.0 ** halvings(asked)
-        if case.threat.name != "linf":
+        if norm_name(case.threat) != "linf":
             return square_windows.change(case, planes, as_planes(case.x), share).view_as(best)
         numbers = case.draws.uniform(best.new_empty(len(best), 2 + planes.shape[1]))
         inside = window(numbers[:, :2], share, *planes.shape[2:])
@@ -125,7 +127,7 @@ class Search:
 def first(case: Case) -> Tensor:
     """The picture to begin with: stripes in Linf, bumps in L2 and L1."""
     planes = as_planes(case.x)
-    if case.threat.name != "linf":
+    if norm_name(case.threat) != "linf":
         return square_windows.first(case, planes).view_as(case.x)
     stripes = signs(case.draws.uniform(planes[:, :, :1]))  # one sign a column
     return case.project((planes + radius(case, planes) * stripes).view_as(case.x))

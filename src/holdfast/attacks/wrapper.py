@@ -6,8 +6,20 @@ from typing import Any
 
 from torch import Tensor
 
-from holdfast.access import Access
-from holdfast.attacks.attack import Attack, begins_elsewhere, breadth, minimal, norms, repeats, restarts, wanders
+from holdfast.access import Access, View
+from holdfast.attacks.attack import (
+    Attack,
+    begins_elsewhere,
+    breadth,
+    minimal,
+    needs_pictures,
+    norms,
+    repeats,
+    restarts,
+    view_of,
+    wanders,
+)
+from holdfast.attacks.case import Case
 from holdfast.errors import OptionError
 from holdfast.losses import Goal
 
@@ -74,6 +86,20 @@ class Wrapper:
     def norms(self) -> tuple[str, ...]:
         """The threats that the attack has a form for."""
         return norms(self.attack)
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The norms in which the attack heeds a mask."""
+        return tuple(getattr(self.attack, "masks", ()))
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether the attack looks at how pixels lie."""
+        return needs_pictures(self.attack)
+
+    def view(self, case: Case, look: int) -> View | None:
+        """How the model gets to see the attack's points, if not as they are."""
+        return view_of(self.attack, case, look)
 
     @property
     def targets(self) -> Callable[[Tensor, Goal], Tensor] | None:

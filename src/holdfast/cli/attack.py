@@ -55,6 +55,8 @@ def command(
     attack_set: flags.Set = None,
     source: flags.Source = None,
     eot: flags.EoT = None,
+    transform: flags.Transform = None,
+    penalty: flags.Penalty = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +88,8 @@ def command(
     radius = None if eps is None else given.number(eps, "--eps")
     options = given.pairs(threat_set, "--threat-set")
     within = threats.build(threat, eps=radius or 0, low=low, high=high, options=options)
-    elsewhere = Elsewhere(attack, None, attack_set, within, eot, source)
+    around = common.views_of(transform), common.penalties(penalty)
+    elsewhere = Elsewhere(attack, None, attack_set, within, eot, source, *around)
     for one in elsewhere.attacks:
         check_radius(one, eps)
     if eps is None and not elsewhere.attacks:
@@ -147,7 +150,7 @@ def _attacked(
     from holdfast.access.borrow import home
     from holdfast.attacks.attack import minimal
     from holdfast.evaluate import Meter, verify
-    from holdfast.evaluate.edges import again
+    from holdfast.evaluate.edges import measured
     from holdfast.generators import seeded
 
     model = opened.model
@@ -180,7 +183,7 @@ def _attacked(
             x,
             found.x_adv,
             y,
-            **again(threat, found.parameters),
+            **measured(threat, found.parameters),
             target=target,
             needs_gradient=attack.access >= Access.GRADIENT,
             backward=meter.backward,

@@ -11,7 +11,7 @@ from holdfast.errors import HoldfastError, OptionError, unknown
 if TYPE_CHECKING:
     import torch
 
-    from holdfast.attacks import Attack, External
+    from holdfast.attacks import Attack, External, Views
     from holdfast.data import Pictures
     from holdfast.models import Opened
     from holdfast.threats import AnyThreat
@@ -107,11 +107,18 @@ def twin_of(text: str | None, pictures: "Pictures", device: str, flag: str = "--
 
 
 def attacks_of(
-    attack: str | None, suite: str | None, options: Sequence[str] | None, threat: "AnyThreat", eot: int | None = None
+    attack: str | None,
+    suite: str | None,
+    options: Sequence[str] | None,
+    threat: "AnyThreat",
+    eot: int | None = None,
+    views: "Views | None" = None,
+    priced: Mapping[str, Any] | None = None,
 ) -> "tuple[Attack | External, ...]":
     """One attack with its options, or a suite in its form for the threat; the suite "quick" when neither is named.
 
-    `eot`: over how many answers each question is averaged; None leaves that as the suite has it.
+    `eot`: over how many answers each question is averaged; None leaves that as the suite has it. `views`: how pictures
+    vary from answer to answer. `priced`: the options of `holdfast.attacks.Penalised`.
     """
     from holdfast.evaluate import suite as suite_of
 
@@ -121,10 +128,10 @@ def attacks_of(
             raise OptionError(
                 f"--set {next(iter(chosen))}=... without --attack; allowed: with an attack. Add --attack pgd."
             )
-        return averaging(suite_of(suite or "quick").within(threat), eot)
+        return averaging(penalised(suite_of(suite or "quick").within(threat), priced), eot, views)
     if suite is not None:
         raise OptionError(f"--attack {attack} and --suite {suite}; allowed: one of the two. Leave one out.")
-    return averaging((attack_of(attack, chosen),), eot)
+    return averaging(penalised((attack_of(attack, chosen),), priced), eot, views)
 
 
 def attack_of(name: str, options: Mapping[str, str]) -> "Attack | External":
@@ -134,17 +141,61 @@ def attack_of(name: str, options: Mapping[str, str]) -> "Attack | External":
     return bridges.build(name, options) if bridges.is_bridge(name) else attacks.build(name, options)
 
 
-def averaging(attacks: "tuple[Attack | External, ...]", eot: int | None) -> "tuple[Attack | External, ...]":
-    """The attacks, each averaged over `eot` answers if a number is given; `OptionError` for one from elsewhere."""
-    from holdfast.attacks import External
+def averaging(
+    attacks: "tuple[Attack | External, ...]", eot: int | None, views: "Views | None" = None
+) -> "tuple[Attack | External, ...]":
+    """The attacks, each averaged over `eot` answers if a number is given, of `views`, or over 20 of those without one.
+
+    Raises: `OptionError` for one from elsewhere.
+    """
+    from holdfast.attacks import EoT, External
     from holdfast.attacks.eot import around
 
-    if eot is None:
+    if eot is None and views is None:
         return attacks
     own = [attack for attack in attacks if not isinstance(attack, External)]
     if len(own) < len(attacks):
-        raise OptionError(f"--eot {eot} with an attack from elsewhere; allowed: with attacks of our own. Leave it out.")
-    return tuple(around(attack, eot) for attack in own)
+        given = f"--eot {eot}" if views is None else "--transform"
+        raise OptionError(f"{given} with an attack from elsewhere; allowed: with attacks of our own. Leave it out.")
+    return tuple(around(attack, EoT.samples if eot is None else eot, views) for attack in own)
+
+
+def views_of(transform: Sequence[str] | None) -> "Views | None":
+    """How pictures vary, from `--transform NAME=RANGE`; None where nothing is given."""
+    from holdfast.attacks import Views
+    from holdfast.options import parse
+
+    ranges = given.pairs(transform, "--transform")
+    return parse(Views, ranges) if ranges else None
+
+
+def penalties(penalty: Sequence[str] | None) -> dict[str, Any] | None:
+    """The options of `holdfast.attacks.Penalised`, from `--penalty NAME=VALUE`; None where nothing is given."""
+    from holdfast.attacks.penalised import read_palette
+
+    prices: dict[str, Any] = dict(given.pairs(penalty, "--penalty"))
+    if unknown_names := sorted(set(prices) - {"tv", "nps", "palette"}):
+        raise unknown("penalty", unknown_names[0], ("tv", "nps", "palette"))
+    for name in set(prices) - {"palette"}:
+        prices[name] = given.number(prices[name], f"--penalty {name}")
+    if "palette" in prices:
+        prices["palette"] = read_palette(prices["palette"])
+    return prices or None
+
+
+def penalised(
+    attacks: "tuple[Attack | External, ...]", priced: Mapping[str, Any] | None
+) -> "tuple[Attack | External, ...]":
+    """The attacks, each with a price on patterns if there is one. Raises: `OptionError` where it has no gradient."""
+    from holdfast.attacks import External, Penalised
+    from holdfast.attacks.wrapper import with_inside
+
+    if priced is None:
+        return attacks
+    own = [attack for attack in attacks if not isinstance(attack, External)]
+    if len(own) < len(attacks):
+        raise OptionError("--penalty with an attack from elsewhere; allowed: with attacks of our own. Leave it out.")
+    return tuple(with_inside(attack, lambda inside: Penalised(attack=inside, **priced)) for attack in own)
 
 
 def class_of(text: str | None, pictures: "Pictures") -> int | None:

@@ -1,6 +1,6 @@
 """Attacks that are made before the model is asked: on another model, or once for all pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from holdfast.cli.screen import Screen
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
-    from holdfast.attacks import Attack, External
+    from holdfast.attacks import Attack, External, Views
     from holdfast.data import Pictures
     from holdfast.extract import Fit
     from holdfast.threats import AnyThreat
@@ -30,20 +30,22 @@ class Elsewhere:
         threat: "AnyThreat",
         eot: int | None,
         source: str | None,
+        views: "Views | None" = None,
+        priced: Mapping[str, Any] | None = None,
     ) -> None:
         self.source, self.threat = source, threat
         self.delta: Path | None = None
         self.fit: Fit | None = None
         self.attacks: tuple[Attack | External, ...] = ()
         if attack is not None and is_universal(attack):
-            self._universal(attack, suite, given.pairs(options, "--set"), eot)
+            self._universal(attack, suite, given.pairs(options, "--set"), eot, views, priced)
             return
         if source is not None and attack is None:
             raise OptionError(
                 f"--source {source} without --attack; allowed: with one of our own attacks, to be made on the source. "
                 "Add --attack mi-fgsm."
             )
-        self.attacks = common.attacks_of(attack, suite, options, threat, eot)
+        self.attacks = common.attacks_of(attack, suite, options, threat, eot, views, priced)
         if source is not None:
             self._check_own()
 
@@ -73,11 +75,19 @@ class Elsewhere:
         own: tuple[Any, ...] = self.attacks
         return tuple(through(other, attack, name=short, batch=batch) for attack in own)
 
-    def _universal(self, attack: str, suite: str | None, options: dict[str, str], eot: int | None) -> None:
+    def _universal(
+        self,
+        attack: str,
+        suite: str | None,
+        options: dict[str, str],
+        eot: int | None,
+        views: "Views | None",
+        priced: Mapping[str, Any] | None,
+    ) -> None:
         from holdfast.extract import build
 
-        for flag, value in (("--suite", suite), ("--eot", eot)):
-            if value is not None:
+        for flag, value in (("--suite", suite), ("--eot", eot), ("--transform", views), ("--penalty", priced)):
+            if value:
                 raise OptionError(f"--attack {attack} and {flag} {value}; allowed: one of the two. Leave one out.")
         delta = options.pop("delta", None)
         if delta is None:

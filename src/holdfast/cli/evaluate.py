@@ -63,6 +63,8 @@ def command(
     attack_set: flags.Set = None,
     source: flags.Source = None,
     eot: flags.EoT = None,
+    transform: flags.Transform = None,
+    penalty: flags.Penalty = None,
     batch: Annotated[
         str,
         typer.Option("--batch", metavar="auto|N", help="Pictures a call of the model.", rich_help_panel=flags.RUN),
@@ -133,7 +135,8 @@ def command(
     radii = given.numbers(eps, "--eps")
     options = given.pairs(threat_set, "--threat-set")
     within = threats.build(threat, eps=max(radii), low=low, high=high, options=options)
-    elsewhere = Elsewhere(attack, suite, attack_set, within, eot, source)
+    around = common.views_of(transform), common.penalties(penalty)
+    elsewhere = Elsewhere(attack, suite, attack_set, within, eot, source, *around)
     part, size = given.part(shard), given.batch_size(batch)
     least, xml, use = given.gate(at_least, part), given.junit(junit, part), given.stand_in(stand_in)
     names = (
@@ -225,6 +228,8 @@ def told(
     forward, backward = found.passes["forward_per_picture"], found.passes["backward_per_picture"]
     if found.summary["sought"] and found.size is not None and found.success is not None:
         shown += ["", smallest(found)]
+    if (views := found.summary["curve"][-1].get("views")) is not None:
+        shown += ["", looked_at(views)]
     by = found.summary["curve"][-1]["by"]
     if len(by) > 1:
         told = ", ".join(f"{row['attack']} {row['broken']}" for row in by)
@@ -267,6 +272,16 @@ def smallest(found: "Evaluation") -> str:
     count = f"{found.success.k} of {found.success.n} pictures that were right"
     return (
         f"smallest change: median {middle}, middle half {low} to {high} in {found.summary['threat']['name']}; {count}"
+    )
+
+
+def looked_at(views: dict[str, Any]) -> str:
+    """At how many random views the broken pictures are broken too, in a line."""
+    if not views["pictures"]:
+        return "no picture was broken, so none was looked at in other views"
+    return (
+        f"of {views['looks']} random views of each broken picture, {common.percent(views['after'])} are misclassified "
+        f"too; of the same views of their originals, {common.percent(views['before'])}"
     )
 
 

@@ -80,7 +80,7 @@ Threat = Annotated[
         "--threat",
         "--norm",
         metavar="NAME",
-        help="What may be done to a picture: linf, l2, l1, l0, pixels, rotation, ...; see `holdfast list threats`.",
+        help="What may be done to a picture: linf, l2, l1, l0, pixels, patch, rotation, ...; `holdfast list threats`.",
         rich_help_panel=ATTACK,
     ),
 ]
@@ -124,6 +124,25 @@ Source = Annotated[
         "--source",
         metavar="RUN|FILE.py:FACTORY",
         help="Transfer: make the pictures on this model, and show them to the model under attack.",
+        rich_help_panel=ATTACK,
+    ),
+]
+Transform = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transform",
+        metavar="NAME=RANGE",
+        help="Average over random views of the picture, such as rotation=15 or light=0.2; may be repeated. --eot N "
+        "takes N - 1 of them and the picture itself. See `holdfast list views`.",
+        rich_help_panel=ATTACK,
+    ),
+]
+Penalty = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--penalty",
+        metavar="NAME=VALUE",
+        help="A price on rough or unprintable patterns: tv=WEIGHT, nps=WEIGHT, palette=FILE; may be repeated.",
         rich_help_panel=ATTACK,
     ),
 ]

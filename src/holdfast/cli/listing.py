@@ -23,7 +23,9 @@ class Entry:
 def command(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="WHAT", help="attacks, models, data, threats, suites, checks, losses or training."),
+        typer.Argument(
+            metavar="WHAT", help="attacks, models, data, threats, views, suites, checks, losses or training."
+        ),
     ] = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -77,6 +79,12 @@ def _threats() -> Iterable[Entry]:
     ]
 
 
+def _views() -> Iterable[Entry]:
+    from holdfast.attacks import Views
+
+    return [Entry("views", first_sentence(Views), options_of(Views))]
+
+
 def _suites() -> Iterable[Entry]:
     from holdfast.evaluate import SUITES
 
@@ -107,6 +115,7 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "models": _models,
     "data": _data,
     "threats": _threats,
+    "views": _views,
     "suites": _suites,
     "checks": _checks,
     "losses": _losses,

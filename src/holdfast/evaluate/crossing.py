@@ -151,7 +151,7 @@ def _judged(
                 x.to(here),
                 x_adv.to(here),
                 y.to(here),
-                **edges.again(threat, None),
+                **edges.measured(threat),
                 batch=batch,
             )
     except AttackDidNothing as error:

@@ -14,7 +14,7 @@ from holdfast.errors import DataError, HoldfastError, ModelError, OptionError, u
 from holdfast.evaluate.precision import alike, tie
 from holdfast.evaluate.verify import Norm
 from holdfast.models.cast import Cast
-from holdfast.threats import AnyThreat, Rendered, plain, whole_box
+from holdfast.threats import AnyThreat, Mask, Masked, Patch, Rendered, norm_name, plain, whole_box
 
 LOOK = 8  # pictures shown to the model before the work begins
 
@@ -28,6 +28,11 @@ def radii(threat: AnyThreat, eps: float | Sequence[float] | None, shape: tuple[i
     if isinstance(wanted, Tensor) and wanted.numel() != 1:
         raise OptionError(
             "evaluate: eps is one radius a picture; allowed: numbers that hold for all. Pass eps=[8/255]."
+        )
+    if any(isinstance(getattr(threat, name, None), Tensor) for name in ("mask", "place", "spread")):
+        raise OptionError(
+            f"evaluate: the threat {threat.name} has options for each picture; allowed: one mask or place for all. "
+            "Attack with holdfast.attacks.run and judge with holdfast.evaluate.verify, which take one a picture."
         )
     several = isinstance(wanted, Iterable) and not isinstance(wanted, Tensor)
     listed = sorted(float(e) for e in (cast(Iterable[float], wanted) if several else [cast(float, wanted)]))
@@ -51,16 +56,31 @@ def radii(threat: AnyThreat, eps: float | Sequence[float] | None, shape: tuple[i
 
 def norm_of(threat: AnyThreat) -> Norm:
     """The verifier's word for the threat's norm. Raises: `OptionError` for a threat that it cannot measure."""
+    name = threat.name if isinstance(threat, Rendered) else norm_name(threat)
     for norm in get_args(Norm):
-        if norm == threat.name:
+        if norm == name:
             return cast(Norm, norm)
-    raise unknown("norm to verify", threat.name, get_args(Norm))
+    raise unknown("norm to verify", name, get_args(Norm))
 
 
-def again(threat: AnyThreat, parameters: Tensor | None) -> dict[str, Any]:
-    """What the verifier has to know of a threat, as arguments of `verify`; `parameters` as the attack returned them."""
-    named: dict[str, Any] = {"norm": norm_of(threat), "eps": float(threat.eps), "low": threat.low, "high": threat.high}
-    return {**named, "parameters": parameters, "options": plain(threat)}
+def measured(threat: AnyThreat, parameters: Tensor | None = None) -> dict[str, Any]:
+    """What the verifier is to hold returned pictures to, as arguments of `verify`: facts, no code of the threat's.
+
+    `parameters` as the attack returned them, where the threat renders pictures.
+    """
+    found: dict[str, Any] = {
+        "norm": norm_of(threat),
+        "eps": float(threat.eps),
+        "low": threat.low,
+        "high": threat.high,
+    }
+    if isinstance(threat, Rendered):
+        return {**found, "parameters": parameters, "options": plain(threat)}
+    if isinstance(threat, Masked):
+        found["mask"] = threat.mask.held.on(torch.device("cpu")) if isinstance(threat.mask, Mask) else threat.mask
+    if isinstance(threat, Patch) and not threat.free:
+        found["place"] = (0, 0) if isinstance(threat.place, str) else threat.place
+    return found
 
 
 def extent(pictures: Pictures) -> tuple[float, float]:

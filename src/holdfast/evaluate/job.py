@@ -9,16 +9,19 @@ from torch import Tensor
 
 from holdfast.access import Access
 from holdfast.access.borrow import Model, home
-from holdfast.attacks import Attack, AttackResult, External, Reserve, run_in_a_row, smallest
+from holdfast.attacks import Attack, AttackResult, External, Reserve, Views, run_in_a_row, smallest
 from holdfast.attacks.attack import minimal
 from holdfast.attacks.engine import Progress
+from holdfast.attacks.eot import views_of
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
-from holdfast.evaluate.edges import again
+from holdfast.evaluate.edges import measured
 from holdfast.evaluate.landscape import landscape
+from holdfast.evaluate.looks import LOOKS, looked_at
 from holdfast.evaluate.verify import Meter, Verdict, refuse_idle, verify
 from holdfast.generators import seeded
 from holdfast.lanes import column
+from holdfast.losses import Goal
 from holdfast.threats import AnyThreat, Rendered, Rotation, whole_box
 
 LARGEST = 2**24  # input values in a shard: 64 MiB of float32 for the pictures, a few times that in work
@@ -82,6 +85,9 @@ class Job:
                 "broken": broken,
                 "counted": torch.tensor([*counted, verdict.passes]),
             }
+            if self.views is not None:
+                row |= self._looked_at(self.views, x, y, found.x_adv, verdict, threat, place)
+                row["counted"][2] += 2 * LOOKS * int(verdict.success.sum())
             for name, tensor in row.items():
                 columns.setdefault(name, []).append(tensor.cpu())
             kept = (verdict.success.cpu() & ~start_wrong).nonzero().flatten()
@@ -113,6 +119,11 @@ class Job:
         return alone and all(map(minimal, self.attacks))
 
     @property
+    def views(self) -> Views | None:
+        """How pictures vary under the first attack that averages over views, if any does."""
+        return next((views for attack in self.attacks if (views := views_of(attack)) is not None), None)
+
+    @property
     def taking_part(self) -> list[Attack | External]:
         """The attacks, those in reserve only if they are called."""
         return [attack for attack in self.attacks if self.called or not isinstance(attack, Reserve)]
@@ -123,6 +134,28 @@ class Job:
             return {}
         spent = {name: getattr(found, name) for name in ELSEWHERE}
         return {name: torch.zeros_like(found.queries) if passes is None else passes for name, passes in spent.items()}
+
+    def _looked_at(
+        self, views: Views, x: Tensor, y: Tensor, x_adv: Tensor, verdict: Verdict, threat: AnyThreat, place: Tensor
+    ) -> dict[str, Tensor]:
+        """(n,) each: the share of random views of each success at which it is one, and at which its original is; NaN
+        for what is no success."""
+        rows = verdict.success.nonzero().flatten()
+        columns = [torch.full((len(x),), torch.nan, dtype=torch.float64, device=x.device) for _ in range(2)]
+        if len(rows):
+            seen = looked_at(
+                self.model,
+                x[rows],
+                x_adv[rows],
+                Goal(y[rows]),
+                views,
+                threat,
+                place=place[rows.cpu()],
+                seed=self.seed,
+                batch=self.batch,
+            )
+            columns[0][rows], columns[1][rows] = seen.after, seen.before
+        return {"views": columns[0], "views_before": columns[1]}
 
     def _progress(self, number: int, searches: int, tell: Callable[[float], None]) -> Progress:
         """The engine's progress in one of several searches as a share of the whole shard."""
@@ -191,7 +224,7 @@ class Job:
             x,
             found.x_adv,
             y,
-            **again(threat, found.parameters),
+            **measured(threat, found.parameters),
             batch=self.batch,
             refuse_nothing=False,
         )

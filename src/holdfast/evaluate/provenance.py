@@ -145,8 +145,13 @@ def differences(was: Run, now: Run, ignore: Sequence[str] = ()) -> list[str]:
     """What two runs do not share of all that decides their numbers, each as "threat.eps was 0.1, now 0.2"."""
     old, new = _comparable(was), _comparable(now)
     names = sorted(name for name in {**old, **new} if not any(f"{name}.".startswith(f"{i}.") for i in ignore))
-    changed = [f"{n} was {old.get(n)!r}, now {new.get(n)!r}" for n in names if old.get(n) != new.get(n)]
+    changed = [f"{n} was {_shown(old.get(n))}, now {_shown(new.get(n))}" for n in names if old.get(n) != new.get(n)]
     return changed or _other_model(was, now)
+
+
+def _shown(value: Any) -> str:
+    """A value as text; of a long one, such as a mask, its beginning."""
+    return text if len(text := repr(value)) <= 200 else f"{text[:197]}..."
 
 
 def _other_model(was: Run, now: Run) -> list[str]:

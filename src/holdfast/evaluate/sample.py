@@ -14,7 +14,7 @@ from holdfast.attacks import Aim, Attack, AttackResult, External, Reserve, Trace
 from holdfast.attacks.attack import repeats
 from holdfast.attacks.eot import around
 from holdfast.data import Pictures
-from holdfast.evaluate.edges import again, extent
+from holdfast.evaluate.edges import extent, measured
 from holdfast.evaluate.verify import Verdict, verify
 from holdfast.generators import seeded
 from holdfast.losses import Goal
@@ -219,7 +219,7 @@ class Sample:
             self.x,
             found.x_adv,
             self.y,
-            **again(threat, found.parameters),
+            **measured(threat, found.parameters),
             batch=self.batch,
             refuse_nothing=False,
         )

@@ -27,7 +27,9 @@ at this radius alone), `broken` (here or at a smaller radius), `success_8bit`, `
 `finite`, `inside_box`, `inside_eps`, `untouched` (unless wrong from the start and changed all the same) bool,
 `tie` bool (the verifier's two largest logits are as good as equal), `size` float64, `step`, `attack` (which of
 those in a row broke it, from 0; -1 none), `queries`, `forward`, `backward` int64; and, of pictures made on another
-model, `forward_elsewhere`, `backward_elsewhere` int64, what they cost there.
+model, `forward_elsewhere`, `backward_elsewhere` int64, what they cost there. Where the attack averages over views,
+`views` and `views_before` float64: the share of random views of a success, and of its original, that reach the goal;
+NaN for what is no success.
 Of each radius, (E, 3): `counted` int64: forward and backward passes seen by hooks during the attack (-1: not seen),
 and the verifier's own forward passes.
 Adversarial pictures of radius e: `adv.e.rows` int64 rows in the shard that were right and are broken by the attack at

@@ -21,7 +21,7 @@ from holdfast.attacks import (
     Square,
     WorstOfK,
 )
-from holdfast.attacks.attack import has_form
+from holdfast.attacks.attack import suits
 from holdfast.errors import OptionError, unknown
 from holdfast.threats import AnyThreat, Rendered
 
@@ -48,14 +48,14 @@ class Suite:
         Raises: `OptionError` for a threat that the suite has no form for.
         """
         if isinstance(threat, Rendered) and self.rendered is not None:
-            return tuple(attack for attack in self.rendered if has_form(attack, threat))
+            return tuple(attack for attack in self.rendered if suits(attack, threat))
         if self.threats and threat.name not in self.threats:
             raise OptionError(
                 f"suite {self.name!r}: threat {threat.name!r}; allowed: {', '.join(self.threats)}. "
                 "Choose the suite quick, or name attacks one by one."
             )
         row = self.sparse if threat.sparse and self.sparse is not None else self.attacks
-        return tuple(attack for attack in row if has_form(attack, threat))
+        return tuple(attack for attack in row if suits(attack, threat))
 
 
 OF_AUTOATTACK = ("linf", "l2", "l1")

@@ -9,6 +9,7 @@ from torch import Tensor
 from holdfast.attacks.result import CHECKPOINTS
 from holdfast.evaluate.findings import Finding
 from holdfast.evaluate.job import ELSEWHERE
+from holdfast.evaluate.looks import LOOKS
 from holdfast.evaluate.provenance import Run, attack_names, listed_attacks
 from holdfast.evaluate.statistics import Rate
 from holdfast.evaluate.verdict import believe
@@ -84,15 +85,26 @@ def _curve(run: Run, records: dict[str, Tensor], called: bool) -> list[dict[str,
         points.append(
             {
                 "eps": eps,
-                "eps_text": eps_text(eps, run["options"]["threat"]["name"]),
+                "eps_text": eps_text(eps, run["options"]["threat"].get("norm", run["options"]["threat"]["name"])),
                 "robust": _left(records["broken"][i]),
                 "own": _left(mine[i] | start_wrong),
                 "robust_8bit": _left(after_rounding[i]),
                 "size": _quartiles(records["size"][i][mine[i]]),
+                **_views(records, i, mine[i]),
                 "by": _by(run, {name: records[name][i] for name in ("attack", "forward", "backward")}, mine[i], called),
             }
         )
     return points
+
+
+def _views(records: dict[str, Tensor], number: int, mine: Tensor) -> dict[str, Any]:
+    """At which share of random views the broken pictures are broken too, and their originals, on average; where the
+    attack averages over views."""
+    if "views" not in records:
+        return {}
+    broken, before = (records[name][number][mine] for name in ("views", "views_before"))
+    means = [float(shares.mean()) if len(shares) else None for shares in (broken, before)]
+    return {"views": {"looks": LOOKS, "pictures": len(broken), "after": means[0], "before": means[1]}}
 
 
 def _smallest(records: dict[str, Tensor]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ PER_EPS = (
     "forward",
     "backward",
 )
+VIEWED = ("views", "views_before")  # where the attack averages over views of the pictures
 NAMED = "attack"  # which of the attacks broke the picture
 
 
@@ -36,13 +37,14 @@ def records_csv(run: Run, records: Mapping[str, Tensor]) -> Iterator[bytes]:
     names the one that broke the picture at this radius, if any did.
     """
     whole = [*ONCE, *(name for name in SOUGHT if name in records)]
-    yield _lines([[*whole, "eps", *PER_EPS, NAMED]])
+    each = [*PER_EPS, *(name for name in VIEWED if name in records)]
+    yield _lines([[*whole, "eps", *each, NAMED]])
     names = [*attack_names(run), ""]  # the last one stands for none, as -1
     eps = run["options"]["threat"]["eps"]
     for start in range(0, len(records["index"]), PICTURES_AT_ONCE):
         some = slice(start, start + PICTURES_AT_ONCE)
         once = list(zip(*(_numbers(records[name][some]) for name in whole)))
-        per_eps = [list(zip(*(_numbers(records[name][i, some]) for name in PER_EPS))) for i in range(len(eps))]
+        per_eps = [list(zip(*(_numbers(records[name][i, some]) for name in each))) for i in range(len(eps))]
         by = [[names[number] for number in records[NAMED][i, some].tolist()] for i in range(len(eps))]
         yield _lines(
             [*head, repr(radius), *rows[picture], named[picture]]

@@ -7,16 +7,18 @@ the engine cannot excuse itself. Everything is taken from the returned pictures 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import AttackDidNothing, DataError, ModelError, unknown
+from holdfast.errors import AttackDidNothing, DataError, ModelError, OptionError, unknown
 from holdfast.evaluate.rerender import RENDER, sizes
 
-Norm = Literal["linf", "l2", "l1", "l0", "pixels", "rotation", "flow", "colour"]
+Norm = Literal["linf", "l2", "l1", "l0", "pixels", "patch", "rotation", "flow", "colour"]
 Model = Callable[[Tensor], Tensor]
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""From returned pictures and their originals, (n, ...) each, to (n,) float64 sizes."""
 LEVELS = 255  # steps of an 8-bit picture
 
 
@@ -53,6 +55,8 @@ def verify(
     eps: float,
     low: float = 0.0,
     high: float = 1.0,
+    mask: Tensor | None = None,
+    place: tuple[int, int] | Tensor | None = None,
     target: Tensor | None = None,
     parameters: Tensor | None = None,
     options: Mapping[str, Any] | None = None,
@@ -69,9 +73,13 @@ def verify(
     The goal is a prediction other than `y`, or equal to `target` where one is given. A picture that reaches it from
     the start must come back unchanged. 8 bits: each value goes to the nearest of 256 levels evenly spread from `low`
     to `high` (on [0, 1]: `round(255 x) / 255`); the class is judged there, the size is only reported.
+    A change where `mask` does not allow one has infinite size. The size in "patch" is the side of the smallest square
+    that covers the change, or with `place` of the smallest one with that corner, moved back into the picture where it
+    sticks out.
 
     Args: `x`, `x_adv` (N, ...) float in [low, high]; `y`, `target` (N,) int64; `eps` radius in input units, or in those
-    of the parameters; `parameters` (N, ...) what each picture is said to be rendered from, with the `options` of it;
+    of the parameters; `mask` bool (H, W), (C, H, W), or (N, 1 or C, H, W) for one a picture; `place` row and column, or
+    (N, 2) int64; `parameters` (N, ...) what each picture is said to be rendered from, with the `options` of it;
     `batch` pictures at once; `needs_gradient` whether the attack lives on gradients, and `backward` the rows of
     backward passes counted while it ran (`Meter`), None if nobody counted; with `refuse_nothing` False an attack that
     did nothing is told by `Verdict.unchanged` alone.
@@ -80,8 +88,8 @@ def verify(
     `ModelError` when the two sets of pictures do not match.
     Cost: two forward passes a picture, a third for each success.
     """
-    if norm not in (*NORMS, *RENDER):
-        raise unknown("norm", norm, (*NORMS, *RENDER))
+    if norm not in get_args(Norm):
+        raise unknown("norm", norm, get_args(Norm))
     if norm in RENDER and parameters is None:
         raise DataError(f"{norm} without parameters; allowed: what each picture is rendered from. Pass parameters=...")
     if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
@@ -97,9 +105,11 @@ def verify(
         for start in range(0, len(x), batch):
             rows = slice(start, start + batch)
             wanted = None if target is None else target[rows]
-            at = None if parameters is None else parameters[rows]
-            measure = _measure(norm, box, at, options or {})
-            pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, eps, box, wanted, measure))
+            if norm in RENDER and parameters is not None:
+                measure = _of_parameters(norm, box, parameters[rows], options or {})
+            else:
+                measure = _of_difference(norm, mask, place, rows, x)
+            pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, measure, eps, box, wanted))
     verdict = _join(pieces)
     if refuse_nothing:
         refuse_idle(verdict, eps, needs_gradient, backward)
@@ -114,12 +124,12 @@ def slack(norm: Norm, eps: float, low: float, high: float, values: int, dtype: t
     - l1, l2: that rounding in each of the `values` elements adds up to values * step in the 1-norm and to
       sqrt(values) * step in the 2-norm; the norm by which delta was scaled was itself summed in `dtype`, with a
       relative error that pairwise summation keeps under 16 roundings.
-    - l0, pixels: none, counting is exact.
+    - l0, pixels, patch: none, counting is exact.
     - of parameters: two roundings of the radius.
     """
     rounding = torch.finfo(dtype).eps
     step = rounding * max(abs(low), abs(high))
-    if norm in ("l0", "pixels"):
+    if norm in ("l0", "pixels", "patch"):
         return 0.0
     if norm in RENDER:
         return 2 * rounding * eps
@@ -184,10 +194,10 @@ def _judge(
     x_adv: Tensor,
     y: Tensor,
     norm: Norm,
+    measure: Measure,
     eps: float,
     box: tuple[float, float],
     target: Tensor | None,
-    measure: Callable[[Tensor, Tensor], Tensor],
 ) -> Verdict:
     low, high = box
     before, confidence, start_gap = _predict(model, x)
@@ -205,7 +215,9 @@ def _judge(
         wanted = None if target is None else target[success]
         success_8bit[success] = _reached(_predict(model, rounded)[0], y[success], wanted)
         if norm not in RENDER:  # rounded, it is no longer what its parameters give to the bit
-            size_8bit[success] = measure(rounded, x[success])
+            whole = x_adv.clone()
+            whole[success] = rounded
+            size_8bit[success] = measure(whole, x)[success]
     return Verdict(
         prediction=before,
         confidence=confidence,
@@ -245,22 +257,75 @@ def _reached(prediction: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
     return reached & (prediction >= 0)
 
 
-def _measure(
-    norm: Norm, box: tuple[float, float], parameters: Tensor | None, options: Mapping[str, Any]
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """From returned pictures and their originals to (N,) float64 sizes."""
+def _of_parameters(norm: Norm, box: tuple[float, float], parameters: Tensor, options: Mapping[str, Any]) -> Measure:
+    """The size of these pictures, rendered from these parameters (n, ...)."""
 
-    def of_difference(x_adv: Tensor, x: Tensor) -> Tensor:
-        delta = x_adv.double() - x.double()
-        return NORMS[norm](delta[:, None] if delta.ndim == 2 else delta.flatten(2))
-
-    def of_parameters(x_adv: Tensor, x: Tensor) -> Tensor:
-        assert parameters is not None  # as `verify` made sure
+    def size(x_adv: Tensor, x: Tensor) -> Tensor:
         original, given, at = (tensor.double().cpu().numpy() for tensor in (x, x_adv, parameters))
         found = sizes(norm, original, given, at, options, box, torch.finfo(x.dtype).eps)
         return torch.from_numpy(found).to(x.device)
 
-    return of_parameters if norm in RENDER else of_difference
+    return size
+
+
+def _of_difference(
+    norm: Norm, mask: Tensor | None, place: tuple[int, int] | Tensor | None, rows: slice, x: Tensor
+) -> Measure:
+    """The size of the change of these rows of the pictures `x`."""
+    if mask is not None:
+        mask = mask.to(x.device)
+        mask = mask[rows] if mask.ndim == x.ndim == 4 else mask
+        if mask.dtype != torch.bool or mask.ndim > x.ndim or not _broadcasts(mask.shape, x[rows].shape):
+            raise OptionError(
+                f"verify: mask is {mask.dtype} of shape {tuple(mask.shape)} for pictures {tuple(x.shape)}; allowed: "
+                "bool (H, W), (C, H, W), or one a picture. Pass mask > 0.5."
+            )
+    corners = None if place is None else torch.as_tensor(place).cpu().expand(len(x), 2)[rows].tolist()
+
+    def size(x_adv: Tensor, original: Tensor) -> Tensor:
+        delta = x_adv.double() - original.double()
+        if norm == "patch":
+            found = _sides(delta, corners)
+        else:
+            found = NORMS[norm](delta[:, None] if delta.ndim == 2 else delta.flatten(2))
+        return found if mask is None else found.masked_fill(((delta != 0) & ~mask).flatten(1).any(1), torch.inf)
+
+    return size
+
+
+def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    return all(a in (1, b) for a, b in zip(reversed(small), reversed(large)))
+
+
+def _sides(delta: Tensor, corners: list[list[int]] | None) -> Tensor:
+    """(n,): the side of the smallest square that covers what is not 0 in (n, ...), row by row, column by column."""
+    found = []
+    for number, picture in enumerate(delta):
+        channels = (
+            picture.reshape(-1, *picture.shape[-2:])
+            if picture.ndim > 2
+            else picture.reshape(-1, 1, len(delta[0, 0]))
+            if picture.ndim == 2
+            else picture.reshape(1, 1, -1)
+        )
+        height, width = channels.shape[1:]
+        places = (channels != 0).any(0).nonzero().tolist()
+        side = 0
+        if places:
+            (top, bottom), (left, right) = ((min(line), max(line)) for line in zip(*places, strict=True))
+            side = max(bottom - top, right - left) + 1
+            while corners is not None and not (
+                _covers(corners[number][0], side, height, top, bottom)
+                and _covers(corners[number][1], side, width, left, right)
+            ):
+                side += 1
+        found.append(float(side))
+    return torch.tensor(found, dtype=torch.float64, device=delta.device)
+
+
+def _covers(corner: int, side: int, room: int, first: int, last: int) -> bool:
+    start = max(min(corner, room - side), 0)
+    return start <= first and last < start + side
 
 
 def _to_8bit(x: Tensor, low: float, high: float) -> Tensor:

@@ -105,6 +105,21 @@ class Column:
             f"{success['n']} pictures that were right: median {middle}, middle half {low} to {high}.{told}"
         )
 
+    @property
+    def views(self) -> str:
+        """At how many random views the broken pictures are broken too, in a sentence; empty where none were looked at.
+
+        Of the largest radius.
+        """
+        seen = self.run.summary["curve"][-1].get("views")
+        if not seen or not seen["pictures"]:
+            return ""
+        return (
+            f"The attack averaged over random views. Of {seen['looks']} new ones of each of the {seen['pictures']} "
+            f"pictures broken at {self._unit}, {words.percent(seen['after'])} are misclassified too; of the same views "
+            f"of their originals, {words.percent(seen['before'])}."
+        )
+
 
 def columns(runs: Sequence[Run]) -> list[Column]:
     """All runs with their names, in the order given; a run alone has the second colour, which is the calmer one."""

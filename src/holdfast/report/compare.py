@@ -101,4 +101,6 @@ def _data_text(run: Run) -> str:
 
 def _threat(run: Run) -> Any:
     threat = run.summary["threat"]
-    return [threat["name"], threat["eps"], threat.get("low", 0), threat.get("high", 1)]
+    mask = threat.get("mask")
+    where = [threat.get("norm"), mask.get("sha256") if isinstance(mask, dict) else mask, threat.get("place")]
+    return [threat["name"], threat["eps"], threat.get("low", 0), threat.get("high", 1), *where]

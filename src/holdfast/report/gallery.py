@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from holdfast.report import words
 from holdfast.report.failures import class_names
-from holdfast.report.pictures import LARGEST, amplification, in_box, perturbation, png
+from holdfast.report.pictures import LARGEST, amplification, in_box, mask, perturbation, png
 from holdfast.report.records import Records
 from holdfast.report.run import Run
 
@@ -59,6 +59,7 @@ class Gallery:
     groups: tuple[Group, ...]
     factor: str
     shrunk: bool
+    masks: tuple[str, ...]  # PNG data URIs of where changes were allowed, each mask once
 
 
 def aligned(runs: Sequence[Run]) -> bool:
@@ -98,7 +99,9 @@ def gallery(runs: Sequence[Run]) -> Gallery:
         for kind, places in chosen.items()
     ]
     shrunk = any(side > LARGEST for side in runs[0].summary["data"].get("shape", [1])[1:])
-    return Gallery(tuple(groups), f"{factor:g}" if deltas else "", shrunk)
+    threats = [run.summary["threat"] for run in runs]
+    drawn = dict.fromkeys(picture for threat in threats if (picture := mask(threat.get("mask"))) is not None)
+    return Gallery(tuple(groups), f"{factor:g}" if deltas else "", shrunk, tuple(drawn))
 
 
 def first_of_each(label: NDArray[Any], mask: NDArray[np.bool_], most: int) -> list[int]:

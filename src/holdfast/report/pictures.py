@@ -60,6 +60,15 @@ def png(picture: NDArray[np.float64], *, smooth: bool = True) -> str:
     return _uri(image)
 
 
+def mask(recorded: Any) -> str | None:
+    """A mask as run.json has it, by the lengths of its stretches, as a PNG, white where changes were allowed."""
+    if not isinstance(recorded, dict) or len(recorded["shape"]) not in (2, 3):
+        return None
+    runs = recorded["runs"]
+    values = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.float64).reshape(recorded["shape"])
+    return png(values[None] if values.ndim == 2 else values, smooth=False)
+
+
 def heat_map(table: NDArray[np.int64]) -> str:
     """A K x K table of counts as a PNG, one pixel a cell: the diagonal green, the rest red, by share of its row."""
     from PIL import Image

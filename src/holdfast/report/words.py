@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 NBSP = "\N{NO-BREAK SPACE}"
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "pixels": "pixels"}
+NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0", "pixels": "pixels", "patch": "patch"}
 NORMS |= {"rotation": "rotation in degrees", "flow": "flow in pixels", "colour": "shift of colours"}
 
 
@@ -55,7 +55,14 @@ def radius(point: dict[str, Any]) -> str:
 
 
 def norm(threat: dict[str, Any]) -> str:
-    """The norm's usual sign, or the threat's name where it has none."""
+    """The norm's usual sign, or the threat's name where it has none; of a mask and a patch, where they lie."""
+    if threat["name"] == "masked":
+        mask = threat["mask"]
+        return f"{NORMS.get(threat['norm'], threat['norm'])} in {mask['allowed']} values of {mask['file'] or 'a mask'}"
+    if threat["name"] == "patch":
+        place = threat.get("place", "corner")
+        named = {"corner": "patch in the corner", "free": "patch anywhere"}
+        return named[place] if isinstance(place, str) else f"patch at {','.join(map(str, place))}"
     return NORMS.get(str(threat["name"]), str(threat["name"]))
 
 

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast.errors import OptionError, unknown
-from holdfast.options import parse, to_plain
+from holdfast.options import made, read, to_plain
 from holdfast.threats.colour import Colour
 from holdfast.threats.flow import Flow
 from holdfast.threats.l0 import L0
 from holdfast.threats.l1 import L1
 from holdfast.threats.l2 import L2
 from holdfast.threats.linf import Linf
+from holdfast.threats.mask import Mask
+from holdfast.threats.masked import Masked, norm_name
+from holdfast.threats.patch import Patch
 from holdfast.threats.pixels import Pixels
 from holdfast.threats.rendered import Rendered
 from holdfast.threats.rotation import Rotation
@@ -33,11 +36,15 @@ __all__ = [
     "Flow",
     "Limits",
     "Linf",
+    "Mask",
+    "Masked",
+    "Patch",
     "Pixels",
     "Rendered",
     "Rotation",
     "Threat",
     "build",
+    "norm_name",
     "of_pixels",
     "plain",
     "whole_box",
@@ -48,7 +55,9 @@ AnyThreat = Threat | Rendered
 NORMS: dict[str, type[Linf] | type[L2] | type[L1] | type[L0]] = {
     threat.name: threat for threat in (Linf, L2, L1, L0, Pixels)
 }
-THREATS: dict[str, type[AnyThreat]] = {**NORMS, **{threat.name: threat for threat in (Rotation, Flow, Colour)}}
+PLACED: tuple[type[AnyThreat], ...] = (Masked, Patch)
+RENDERED: tuple[type[AnyThreat], ...] = (Rotation, Flow, Colour)
+THREATS: dict[str, type[AnyThreat]] = {**NORMS, **{threat.name: threat for threat in (*PLACED, *RENDERED)}}
 
 OWN = ("eps", "low", "high")  # options that every threat has, with arguments of their own wherever one is made
 
@@ -66,9 +75,9 @@ def build(
     for own in OWN:
         if own in further:
             raise OptionError(f"threat option {own}={further[own]!r}; allowed: as --{own} or {own}=. Pass it there.")
-    kind: Any = THREATS[name]
-    made: AnyThreat = parse(kind, further, base=kind(eps=eps, low=low, high=high))
-    return made
+    kind: type[Any] = THREATS[name]
+    found: AnyThreat = made(kind, {"eps": eps, "low": low, "high": high, **read(kind, further)})
+    return found
 
 
 def plain(threat: AnyThreat) -> dict[str, Any]:

@@ -35,8 +35,14 @@ class Threat(Protocol):
 
     name: ClassVar[str]
     nearest: ClassVar[bool]  # whether `project` gives the nearest point, or only one inside
-    sparse: ClassVar[bool]  # whether the sum of changes is what is short, so that good moves change few values
-    grain: ClassVar[float]  # sizes are multiples of this; 0 where any size is possible
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the sum of changes is what is short, so that good moves change few values."""
+
+    @property
+    def grain(self) -> float:
+        """What sizes are multiples of; 0 where any size is possible."""
 
     @property
     def eps(self) -> float | Tensor:
@@ -154,5 +160,8 @@ def finite(grad: Tensor) -> Tensor:
 
 def whole_box(threat: Threat, shape: tuple[int, ...]) -> float:
     """The threat's size of the move from one corner of the box to the opposite one: no picture is further away."""
-    corner = torch.full((1, *shape), threat.high - threat.low, dtype=torch.float64)
-    return float(threat.size(corner))
+    lanes = max((len(option) for option in vars(threat).values() if isinstance(option, Tensor)), default=1)
+    corner = torch.full((lanes, *shape), threat.high - threat.low, dtype=torch.float64)
+    # No size is above the sum of the values, or of as many ones: only what may not change at all is cut off.
+    longest = torch.full((lanes,), math.prod(shape) * max(1.0, threat.high - threat.low), dtype=torch.float64)
+    return float(threat.size(threat.shorten(corner, longest)).max())

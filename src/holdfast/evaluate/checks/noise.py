@@ -72,11 +72,11 @@ class Noise:
         """Radius, and what attack and noise break there: first as evaluated, then on where there is more to see."""
         eps, widest = float(sample.threat.eps), sample.whole_box
         factor = 0.0
-        while eps <= widest and eps > widest / 2**20:
+        while eps <= widest and eps > widest / 2**20 and eps >= sample.threat.grain:
             guided, blind = sample.attacked(eps).broken, sample.attacked(eps, [attacks.Noise(tries=tries)]).broken
             yield eps, guided, blind
             factor = factor or (0.5 if int(blind.sum()) > int(sample.right.sum()) / 2 else 2.0)
-            eps *= factor
+            eps = eps * factor if not sample.threat.grain else float(int(eps * factor))  # what is counted is whole
 
 
 def evidence(right: int, told: list[str]) -> str:

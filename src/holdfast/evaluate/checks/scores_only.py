@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.access import Access
 from holdfast.attacks import APGDT, ATTACKS, External, Reserve, Square
+from holdfast.attacks.attack import suits
 from holdfast.evaluate.findings import Finding, Outcome, found
 from holdfast.evaluate.provenance import Run, listed_attacks
 from holdfast.evaluate.sample import Sample
@@ -60,8 +61,8 @@ class ScoresOnly:
             return None
         if not sample.uses_gradients:
             return found(self, "skipped", "the attack uses no gradient")
-        if sample.threat.grain:
-            return found(self, "skipped", "its search has no form where changes are counted")
+        if not suits(Square(), sample.threat):
+            return found(self, "skipped", f"its search has no form for the threat {sample.threat.name}")
         standing = sample.standing(self.pictures)
         n = int(standing.sum())
         if not n:
