@@ -1,5 +1,6 @@
 """Attacks from elsewhere run under the verifier and the meter, and nothing they do goes unnoticed or lasts."""
 
+import importlib
 import json
 import random
 import re
@@ -15,13 +16,14 @@ import holdfast
 from evaluate_models import digits, honest
 from holdfast import bridges, report
 from holdfast.access import Access
-from holdfast.attacks import PGD, External, Noise, run_external, run_in_a_row
+from holdfast.attacks import ATTACKS, PGD, External, Noise, run_external, run_in_a_row
 from holdfast.bridges.library import INSTALL, library
 from holdfast.data import Pictures
 from holdfast.errors import AttackDidNothing, AttackError, ModelError, OptionError, RunError
 from holdfast.evaluate import Meter, evaluate
+from holdfast.extract import UNIVERSAL
 from holdfast.models import BitDepth, Defended
-from holdfast.threats import L2, Linf
+from holdfast.threats import L2, THREATS, Linf
 
 # What the libraries themselves warn of is not ours to mend.
 theirs_to_mend = pytest.mark.filterwarnings("ignore")
@@ -665,3 +667,32 @@ def test_examples_on_the_page_run(foolbox, pictures, tmp_path, monkeypatch):
     )
     in_table = [word for row in page.splitlines() for word in re.findall(r"`bridges\.(\w+)\(", row)]
     assert set(in_table) <= set(bridges.__all__)
+
+
+# What there is elsewhere
+
+COUNTERPARTS = Path(__file__).parents[1] / "docs/counterparts.md"
+
+
+def classes_of(module):
+    return {name for name, thing in vars(module).items() if isinstance(thing, type)}
+
+
+@pytest.mark.bridges
+def test_a_page_says_of_every_attack_elsewhere_what_it_is_called_here():
+    foolbox, torchattacks = library("foolbox"), library("torchattacks")
+    evasion = importlib.import_module("art.attacks.evasion")
+    theirs = set(torchattacks.__all__) | classes_of(evasion)
+    theirs |= {name for name in classes_of(foolbox.attacks) if name.endswith("Attack") and name != "Attack"}
+    assert len(theirs) > 130
+    text = COUNTERPARTS.read_text()
+    assert not [name for name in sorted(theirs) if f"`{name}`" not in text]
+
+
+def test_what_that_page_says_is_here_is_here():
+    rows = [line.split("|") for line in COUNTERPARTS.read_text().splitlines() if line.startswith("| `")]
+    words = {word for row in rows for word in re.findall(r"`([a-z0-9][a-z0-9-]*)`", row[2])}
+    known = {*ATTACKS, *UNIVERSAL, *THREATS}
+    options = {"look_ahead", "scales", "diversity", "kernel", "neighbours"}
+    assert words - options <= known, words - options - known
+    assert len(words) > 30
