@@ -8,6 +8,7 @@ MINIMAL ?=
 SCORES ?=
 TRANSFER ?=
 UNIVERSAL ?=
+SPATIAL ?=
 # Tests use one thread each, so two processes share them; a module stays in one, with what it has prepared.
 WORKERS ?= --numprocesses=2 --dist=loadscope
 
@@ -61,6 +62,7 @@ bench: $(VENV)/.peers
 	$(RUN)/python -m bench.scores $(SCORES)
 	$(RUN)/python -m bench.transfer $(TRANSFER)
 	$(RUN)/python -m bench.universal $(UNIVERSAL)
+	$(RUN)/python -m bench.spatial $(SPATIAL)
 
 screenshot: $(VENV)/.test-check
 	test -f runs/demo/report.html || $(RUN)/holdfast demo
