@@ -37,7 +37,12 @@ def page() -> str:
     lines = [HEAD, *sections(typer.main.get_command(app), "holdfast"), "## Suites\n"]
     lines += ["| `--suite` | what it is | attacks, cheapest first |", "| --- | --- | --- |"]
     for suite in SUITES.values():
-        forms = {"": suite.attacks, "in L1: ": suite.sparse or (), "of parameters: ": suite.rendered or ()}
+        forms = {
+            "": suite.attacks,
+            "in L1: ": suite.sparse or (),
+            "of parameters: ": suite.rendered or (),
+            "of a patch: ": suite.patch or (),
+        }
         listed = [f"{where}{', '.join(f'`{attack!r}`' for attack in row)}" for where, row in forms.items() if row]
         lines.append(f"| `{suite.name}` | {suite.about} | {'; '.join(listed)} |")
     return "\n".join(lines) + "\n"

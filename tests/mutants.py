@@ -532,8 +532,8 @@ MUTANTS = [
     Mutant(
         "a tie with noise passes",
         "evaluate/checks/noise.py",
-        '        else:\n            return found(self, "fail", evidence(right, told), ADVICE)\n',
-        "",
+        'few to tell", ADVICE)\n            return found(self, "fail", evidence(right, told), ADVICE)\n',
+        'few to tell", ADVICE)\n',
         "tests/test_checks.py -k 'beats_no_noise'",
     ),
     Mutant(

@@ -87,8 +87,9 @@ def plane(normal, bias):
 
 
 def test_every_one_has_a_row():
-    known = {kind for kind in ATTACKS.values() if kind.access == Access.SCORES}
-    assert {type(row) for row in ROWS} == known
+    known = {name: kind for name, kind in ATTACKS.items() if kind.access == Access.SCORES}
+    guessing = {"grid", "worst-of-k"}  # whatever the answers are: test_rendered.py
+    assert {type(row) for row in ROWS} == {kind for name, kind in known.items() if name not in guessing}
 
 
 @dataclass(frozen=True, kw_only=True)

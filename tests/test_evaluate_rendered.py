@@ -141,6 +141,8 @@ def test_radius_beyond_all_turns_is_refused():
         run(eps=200.0)
     with pytest.raises(OptionError, match="eps=9; allowed: up to 8 pixels, the most that flow knows"):
         run(threat=Flow(eps=1.0), eps=9.0)
+    with pytest.raises(OptionError, match="eps=20; allowed: up to 8 pixels"):
+        run(threat=Flow(eps=1.0), eps=20.0)
 
 
 def test_training_against_turns_holds_better():

@@ -15,15 +15,18 @@ from holdfast.attacks import (
     MIFGSM,
     PGD,
     DeepFool,
+    EoT,
     External,
     HopSkipJump,
     Noise,
     Reserve,
     Square,
+    Views,
     run,
     run_external,
     run_in_a_row,
 )
+from holdfast.attacks.eot import views_of
 from holdfast.attacks.result import overwrite
 from holdfast.data import Pictures
 from holdfast.errors import AttackDidNothing, DataError, ModelError, OptionError, RunError
@@ -634,3 +637,25 @@ def test_fits_that_cannot_be(case):
     with pytest.raises(OptionError, match="universal is made for linf, the threat is l2"):
         run_external(replayed([found]), case.model, case.x, case.y, L2(eps=0.1))
     assert isinstance(replayed([found]), External)
+
+
+def test_two_models_never_share_a_name():
+    from holdfast.cli.transfer import named
+
+    assert named(["a/net", "b/other"], ["b/net", "b/other"]) == (
+        {"a/net": "a/net", "b/other": "other"},
+        {"b/net": "b/net", "b/other": "other"},
+    )
+    with pytest.raises(OptionError, match="transfer: 'net' names two models; allowed: one"):
+        cross({"net": honest("linear")}, {"net": honest("mlp")}, digits().take(slice(0, 4)), Linf(eps=0.1), PGD())
+
+
+def test_views_of_an_attack_on_another_model_are_known():
+    views = Views(rotation=10.0)
+    assert views_of(through(honest("linear"), EoT(attack=PGD(), samples=3, views=views), name="net")) == views
+    assert views_of(through(honest("linear"), PGD(), name="net")) is None
+
+
+def test_a_change_of_nothing_is_not_fitted():
+    with pytest.raises(OptionError, match="allowed: a radius above 0"):
+        fit(Universal(pictures=4), honest("linear"), digits(), Linf(eps=0.0))

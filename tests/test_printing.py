@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from holdfast.attacks import APGD, PGD, HopSkipJump, LaVAN, Penalised, run
+from holdfast.attacks import APGD, FABT, PGD, HopSkipJump, LaVAN, Penalised, run
 from holdfast.attacks.penalised import read_palette
 from holdfast.cli import common
 from holdfast.errors import OptionError
@@ -108,6 +108,8 @@ def test_a_high_price_makes_patches_smooth_and_printable(attack):
 
 
 def test_wrong_prices_say_how_to_mend_them():
+    with pytest.raises(OptionError, match="fab-t takes losses for distances"):
+        Penalised(attack=FABT(), tv=0.1)
     with pytest.raises(OptionError, match=r"Penalised: tv=-1; allowed: a finite number, 0 or above"):
         Penalised(attack=PGD(), tv=-1)
     with pytest.raises(

@@ -15,6 +15,7 @@ from holdfast.attacks import (
     ATTACKS,
     DDN,
     FMN,
+    MIFGSM,
     PGD,
     EoT,
     Grid,
@@ -37,7 +38,7 @@ from holdfast.evaluate.edges import measured
 from holdfast.evaluate.landscape import ANGLES, SHIFTS, landscape
 from holdfast.evaluate.rerender import sizes
 from holdfast.losses import formulas
-from holdfast.threats import Colour, Flow, Linf, Rendered, Rotation, build, whole_box
+from holdfast.threats import Colour, Flow, Linf, Rendered, Rotation, build, plain, whole_box
 from nets import linear, tiny_case
 
 few = settings(deadline=None, max_examples=25)
@@ -224,8 +225,20 @@ def test_unmoved_parameters_allow_no_change_at_all(threat):
 
 
 def test_the_verifier_wants_the_parameters(case):
+    options, none = plain(Rotation(eps=3.0)), torch.zeros(20, 3, 1, 1)
+
+    def judged(x=case.x, **given):
+        return verify(case.model, x, x, case.y, norm="rotation", eps=3.0, refuse_nothing=False, **given)
+
     with pytest.raises(DataError, match="rotation without parameters; allowed"):
-        verify(case.model, case.x, case.x, case.y, norm="rotation", eps=3.0)
+        judged(options=options)
+    with pytest.raises(DataError, match="rotation without options; allowed"):
+        judged(parameters=none)
+    with pytest.raises(DataError, match="parameters of 3 pictures for 20; allowed"):
+        judged(parameters=none[:3], options=options)
+    with pytest.raises(DataError, match="allowed: float32 or float64"):
+        judged(case.x.half(), parameters=none, options=options)
+    assert judged(parameters=none + torch.inf, options=options).size.isinf().all()
 
 
 # Attacks on the parameters
@@ -431,7 +444,8 @@ def test_attacks_without_a_form_are_refused(case):
 
     threat = Rotation(eps=10.0)
     seen = EoT(attack=PGD(), samples=2, views=Views(rotation=5.0))
-    for attack in (HopSkipJump(), LineSearch(), DDN(), seen, Penalised(attack=PGD(), tv=0.1)):
+    pictured = (MIFGSM(scales=3), MIFGSM(diversity=0.5), MIFGSM(kernel=3))  # darker, shrunk or smoothed parameters
+    for attack in (HopSkipJump(), LineSearch(), DDN(), seen, Penalised(attack=PGD(), tv=0.1), *pictured):
         with pytest.raises(OptionError, match=f"{attack.name}: threat 'rotation'; allowed"):
             run(attack, case.model, case.x, case.y, threat)
     with pytest.raises(OptionError, match="grid: threat 'linf'; allowed: rotation"):

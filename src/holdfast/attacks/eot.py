@@ -6,6 +6,7 @@ from typing import Any
 from holdfast.access import Query, View
 from holdfast.attacks.attack import Asked, Attack, needs_pictures
 from holdfast.attacks.case import Case
+from holdfast.attacks.external import External
 from holdfast.attacks.options import at_least
 from holdfast.attacks.reserve import Reserve
 from holdfast.attacks.views import Views
@@ -38,6 +39,11 @@ class EoT(Wrapper):
     def __post_init__(self) -> None:
         at_least(self, 1, "samples")
         super().__post_init__()
+        if self.views is not None and self.samples < 2:
+            raise OptionError(
+                f"EoT: samples={self.samples} with views; allowed: 2 or more, as the first sample is the picture as it "
+                "is. Pass samples=10, or --eot 10."
+            )
         if getattr(inside(self.attack), "stop_at_cycle", False):
             raise OptionError(
                 "EoT: the attack has stop_at_cycle=True; allowed: False, since a model that answers at random goes on "
@@ -79,7 +85,9 @@ def around(attack: Attack, samples: int, views: Views | None = None) -> Attack:
 
 
 def views_of(attack: object) -> Views | None:
-    """The views that an attack averages over, however deep in wrappers; None for none."""
+    """The views that an attack averages over, however deep in wrappers or on another model; None for none."""
+    if isinstance(attack, External):
+        attack = getattr(attack.call, "attack", None)
     while isinstance(attack, Wrapper):
         if isinstance(attack, EoT) and attack.views is not None:
             return attack.views

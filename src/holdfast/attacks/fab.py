@@ -11,7 +11,7 @@ from holdfast.attacks.case import Case
 from holdfast.attacks.minimal import usable
 from holdfast.attacks.options import at_least
 from holdfast.attacks.stages import any_lane
-from holdfast.lanes import choose, column
+from holdfast.lanes import choose, column, take
 from holdfast.losses.objectives import margin
 
 OVERSHOOT = 1.05  # how far past the plane a step goes
@@ -128,6 +128,7 @@ def nearest(case: Case, answer: Jacobian | Gradient, classes: Tensor) -> tuple[T
         return answer.loss - confidence, answer.gradient
     lane = torch.arange(len(classes), device=classes.device)
     lead = answer.logits.gather(1, classes) - answer.logits.gather(1, case.goal.y[:, None]) - confidence
-    steep = case.threat.dual(answer.jacobian.flatten(0, 1)).view_as(lead)
+    each = take(case.threat, lane.repeat_interleave(lead.shape[1]))
+    steep = each.dual(answer.jacobian.flatten(0, 1)).view_as(lead)
     best = (lead.abs() / steep.clamp_min(TINY)).nan_to_num(nan=torch.inf).argmin(1)
     return lead[lane, best], answer.jacobian[lane, best]

@@ -77,6 +77,11 @@ class MIFGSM:
         return self.scales * (1 + self.neighbours)
 
     @property
+    def needs_pictures(self) -> bool:
+        """Whether it looks at how pixels lie, or how bright they are."""
+        return self.scales > 1 or self.diversity > 0 or self.kernel > 1
+
+    @property
     def wanders(self) -> bool:
         """Whether it asks about anything but the points it comes to."""
         return self.look_ahead or self.breadth > 1 or self.diversity > 0

@@ -10,8 +10,9 @@ from torch import Tensor
 from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.attack import Asked
 from holdfast.attacks.case import Case
+from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.options import not_negative
-from holdfast.attacks.wrapper import Wrapper
+from holdfast.attacks.wrapper import Wrapper, inside
 from holdfast.errors import OptionError
 from holdfast.losses.printing import non_printability, total_variation
 
@@ -39,6 +40,11 @@ class Penalised(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self, "tv", "nps")
+        if isinstance(inside(self.attack), FABT):
+            raise OptionError(
+                "Penalised: fab-t takes losses for distances to a boundary, which a price would move; allowed: an "
+                "attack that climbs a loss, such as PGD(), APGD() or LaVAN()."
+            )
         if self.attack.access != Access.GRADIENT:
             raise OptionError(
                 f"Penalised: {self.attack.name} asks for {self.attack.access.name.lower()}; allowed: an attack that "

@@ -20,7 +20,7 @@ def around(case: Case, points: Tensor, count: int, spread: float, rounds: int) -
     eps = spread * torch.as_tensor(case.threat.eps, dtype=points.dtype, device=points.device)
     middle = points.clamp(case.threat.low, case.threat.high)[lane]
     radius = eps.expand(len(points))[lane]
-    return case.threat.with_eps(radius).sample(middle, draws).view(len(points), count, *points.shape[1:])
+    return take(case.threat, lane).with_eps(radius).sample(middle, draws).view(len(points), count, *points.shape[1:])
 
 
 def tuned(gradient: Tensor, nearby: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def command(
     if isinstance(chosen, attacks.External):
         raise OptionError(f"--attack {attack}; allowed: an attack of our own, which can run on a source. Take mi-fgsm.")
     check_attack(chosen)
-    sources, victims = named(source, "--source"), named(victim or source, "--victim")
+    sources, victims = named(source, victim or source)
     folder = new_folder(out or given.run_name("transfer", data, threat, eps.replace("/", "-"), attack))
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     flag_of = {**dict.fromkeys(victims, "--victim"), **dict.fromkeys(sources, "--source")}
@@ -109,16 +109,20 @@ def command(
     screen.result(plain, rates(found), "", *told(found), f"table: {folder / FILE}", f"report: {page}")
 
 
-def named(texts: Sequence[str], flag: str) -> dict[str, str]:
+def named(sources: Sequence[str], victims: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """A short name for each model, by what was given: the last part of its path; all of it where two would agree.
 
     Raises: `OptionError` for one given twice.
     """
-    twice = [text for text in texts if texts.count(text) > 1]
-    if twice:
-        raise OptionError(f"{flag} {twice[0]!r} is given {texts.count(twice[0])} times; allowed: once. Leave one out.")
-    short = [given.run_name(text).name for text in texts]
-    return {text: name if short.count(name) == 1 else text for text, name in zip(texts, short, strict=True)}
+    for flag, texts in (("--source", sources), ("--victim", victims)):
+        twice = [text for text in texts if texts.count(text) > 1]
+        if twice:
+            times = texts.count(twice[0])
+            raise OptionError(f"{flag} {twice[0]!r} is given {times} times; allowed: once. Leave one out.")
+    every = dict.fromkeys((*sources, *victims))
+    short = [given.run_name(text).name for text in every]
+    names = {text: name if short.count(name) == 1 else text for text, name in zip(every, short, strict=True)}
+    return {text: names[text] for text in sources}, {text: names[text] for text in victims}
 
 
 def rates(found: "Crossing") -> Any:

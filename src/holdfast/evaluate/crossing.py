@@ -96,6 +96,9 @@ def cross(
         raise OptionError(
             f"transfer: {len(sources)} sources and {len(victims)} victims; allowed: at least one of each."
         )
+    for name in sources.keys() & victims.keys():
+        if sources[name] is not victims[name]:
+            raise OptionError(f"transfer: {name!r} names two models; allowed: one. Give one of them another name.")
     edges.check_pictures(pictures, threat)
     (one,) = edges.radii(threat, None, pictures.shape)
     within = of_pixels(one, "transfer")

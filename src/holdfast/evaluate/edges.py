@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.access import borrow
 from holdfast.access.borrow import Model, float_type, home
+from holdfast.access.floats import picture_type, takes_float32
 from holdfast.access.oracle import checked
 from holdfast.data import Pictures
 from holdfast.errors import DataError, HoldfastError, ModelError, OptionError, unknown
 from holdfast.evaluate.precision import alike, tie
 from holdfast.evaluate.verify import Norm
-from holdfast.models.cast import Cast
 from holdfast.threats import AnyThreat, Mask, Masked, Patch, Rendered, norm_name, plain, whole_box
 
 LOOK = 8  # pictures shown to the model before the work begins
@@ -154,18 +154,6 @@ def _check_answer(logits: Tensor, pictures: Pictures) -> None:
             f"0 to {logits.shape[1] - 1}. Use the data set that the model was trained on, or a model with "
             f"{highest + 1} outputs."
         )
-
-
-def picture_type(model: Model) -> torch.dtype:
-    """The float type of the pictures under attack: the model's own, but float32 for a model in half precision."""
-    own = float_type(model)
-    return own if own.itemsize >= 4 else torch.float32
-
-
-def takes_float32(model: Model) -> Model:
-    """The model, behind a cast if it computes in half precision."""
-    own = float_type(model)
-    return Cast(model, own) if isinstance(model, nn.Module) and own.itemsize < 4 else model
 
 
 def tie_of(model: Model, pictures: Pictures) -> float:

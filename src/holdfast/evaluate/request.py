@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from holdfast.access.borrow import Model, home
+from holdfast.access.floats import picture_type, takes_float32
 from holdfast.attacks import Attack, External, Reserve
 from holdfast.attacks.attack import repeats, restarts
 from holdfast.attacks.external import check_norm
@@ -112,15 +113,15 @@ class Request:
 
     def job(self, run: Run) -> Job:
         """The work on each shard."""
-        model, batch = edges.takes_float32(self.model), int(run["choices"]["batch"])
-        dtype, tie = edges.picture_type(self.model), edges.tie_of(self.model, self.pictures)
+        model, batch = takes_float32(self.model), int(run["choices"]["batch"])
+        dtype, tie = picture_type(self.model), edges.tie_of(self.model, self.pictures)
         faster = speed.build(self.model, run["choices"].get("stand_in"))
         return Job(model, self.pictures, self.attacks, self.threats, self.seed, batch, dtype, tie, faster)
 
     @property
     def sources(self) -> tuple[tuple[str, Model], ...]:
         """Models, by name, that pictures are transferred from to check."""
-        return () if self.transfer_from is None else (("the model named", edges.takes_float32(self.transfer_from)),)
+        return () if self.transfer_from is None else (("the model named", takes_float32(self.transfer_from)),)
 
     @property
     def _passes(self) -> int:
@@ -138,7 +139,7 @@ class Request:
             return plan
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return None
-        dtype = edges.picture_type(self.model)
+        dtype = picture_type(self.model)
         with seeded(self.seed, "stand-in", home(self.model, self.pictures.images)):
             found = speed.choose(self.model, self.pictures, self._passes, dtype, self.stand_in)
         return None if found is None else found.to_plain()
@@ -150,9 +151,9 @@ class Request:
             return int(recorded["choices"]["batch"])
         if self.part is not None:  # parts that measure might not agree, and could not be merged
             return batches.DEFAULT
-        model = speed.build(self.model, faster) or edges.takes_float32(self.model)
+        model = speed.build(self.model, faster) or takes_float32(self.model)
         with seeded(self.seed, "batch", home(self.model, self.pictures.images)):
-            return batches.choose(model, self.pictures, self._passes, edges.picture_type(self.model))
+            return batches.choose(model, self.pictures, self._passes, picture_type(self.model))
 
     def _check_part(self, number: int, of: int) -> None:
         if not 1 <= number <= of:

@@ -33,9 +33,11 @@ def sizes(
     granted = 64 * unit * max(*x.shape[2:], 16) * max(box[1] - box[0], abs(box[0]), abs(box[1]))
     found = np.full(len(x), math.inf)
     for row, (picture, given, at) in enumerate(zip(x, x_adv, parameters)):
+        if not np.isfinite(at).all():
+            continue
         still = not at.any()
         made = picture if still else np.clip(render(picture, at, options, box), *box)
-        if np.isfinite(at).all() and np.abs(made - given).max() <= (0.0 if still else granted):
+        if np.abs(made - given).max() <= (0.0 if still else granted):
             found[row] = np.abs(at).max()
     return found
 

@@ -16,6 +16,7 @@ from holdfast.attacks import (
     EoT,
     Grid,
     HopSkipJump,
+    LaVAN,
     RayS,
     Reserve,
     Square,
@@ -23,7 +24,7 @@ from holdfast.attacks import (
 )
 from holdfast.attacks.attack import suits
 from holdfast.errors import OptionError, unknown
-from holdfast.threats import AnyThreat, Rendered
+from holdfast.threats import AnyThreat, Patch, Rendered
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Suite:
     """Attacks that are run one after the other, each on the pictures that the ones before left standing.
 
     `sparse` are those for a threat whose good moves change few values (L1), `rendered` those for one that renders
-    pictures from parameters, where they differ. `threats` names the threats of pixels that the suite has a form for,
-    all of them when empty.
+    pictures from parameters, `patch` those for a patch, where they differ. `threats` names the threats of
+    pixels that the suite has a form for, all of them when empty.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Suite:
     sparse: tuple[Attack, ...] | None = None
     threats: tuple[str, ...] = ()
     rendered: tuple[Attack, ...] | None = None
+    patch: tuple[Attack, ...] | None = None
 
     def within(self, threat: AnyThreat) -> tuple[Attack, ...]:
         """The attacks for a threat, without those that have no form for it.
@@ -49,6 +51,8 @@ class Suite:
         """
         if isinstance(threat, Rendered) and self.rendered is not None:
             return tuple(attack for attack in self.rendered if suits(attack, threat))
+        if isinstance(threat, Patch) and self.patch is not None:
+            return self.patch
         if self.threats and threat.name not in self.threats:
             raise OptionError(
                 f"suite {self.name!r}: threat {threat.name!r}; allowed: {', '.join(self.threats)}. "
@@ -74,9 +78,11 @@ SUITES: dict[str, Suite] = {
         Suite(
             "quick",
             "PGD, 40 steps on the cross-entropy from a random start: a first honest look; where pictures are rendered "
-            "from parameters, the worst of ten at random and a grid of 135 turns and shifts first",
+            "from parameters, the worst of ten at random and a grid of 135 turns and shifts first; of a patch LaVAN "
+            "after it",
             (PGD(),),
             rendered=(WorstOfK(), Grid(angles=15, shifts=3), PGD()),
+            patch=(PGD(), LaVAN()),
         ),
         # Croce & Hein 2020, arXiv:2003.01690, sec. 5.
         Suite(

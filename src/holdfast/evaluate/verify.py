@@ -90,8 +90,8 @@ def verify(
     """
     if norm not in get_args(Norm):
         raise unknown("norm", norm, get_args(Norm))
-    if norm in RENDER and parameters is None:
-        raise DataError(f"{norm} without parameters; allowed: what each picture is rendered from. Pass parameters=...")
+    if norm in RENDER:
+        _check_rendered(norm, x, parameters, options)
     if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
         raise ModelError(
             f"returned pictures are {tuple(x_adv.shape)} {x_adv.dtype}; allowed: like the originals, {tuple(x.shape)} "
@@ -186,6 +186,18 @@ class Meter:
 
     def _back(self, gradient: Tensor) -> None:
         self.backward += len(gradient)
+
+
+def _check_rendered(norm: Norm, x: Tensor, parameters: Tensor | None, options: Mapping[str, Any] | None) -> None:
+    if parameters is None or options is None:
+        raise DataError(
+            f"{norm} without {'parameters' if parameters is None else 'options'}; allowed: what each picture is "
+            "rendered from, and the threat's options. Pass parameters=..., options=holdfast.threats.plain(threat)."
+        )
+    if len(parameters) != len(x):
+        raise DataError(f"parameters of {len(parameters)} pictures for {len(x)}; allowed: a row for each.")
+    if x.dtype not in (torch.float32, torch.float64):  # coarser, any picture would pass for any other
+        raise DataError(f"{norm}: pictures are {x.dtype}; allowed: float32 or float64. Pass x.float().")
 
 
 def _judge(

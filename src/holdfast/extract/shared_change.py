@@ -9,12 +9,12 @@ from torch import Tensor
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
+from holdfast.access.floats import picture_type, takes_float32
 from holdfast.attacks.check import check_answer, check_pictures
 from holdfast.attacks.engine import usable
 from holdfast.attacks.lent import Lent
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
-from holdfast.extract.floats import takes_float32, wide
 from holdfast.losses import Goal
 from holdfast.threats import AnyThreat, Rendered, Threat
 from holdfast.train.history import Count
@@ -110,9 +110,11 @@ def fit(
             f"{by.name}: threat {threat.name!r}, eps={threat.eps!r}; allowed: one radius in {', '.join(by.norms)}. "
             "Choose another threat."
         )
+    if float(threat.eps) == 0:
+        raise OptionError(f"{by.name}: eps=0.0; allowed: a radius above 0, or nothing can change.")
     few = pictures.take(slice(0, by.pictures))
     here = home(model, few.images)
-    x = few.x(dtype=wide(model)).to(here)
+    x = few.x(dtype=picture_type(model)).to(here)
     check_pictures(x, few.labels.to(here), threat, batch)
     with borrow(takes_float32(model)) as whole, torch.inference_mode(False), torch.no_grad():
         lent = Lent(whole, Access.GRADIENT)
@@ -144,7 +146,7 @@ def _best(by: Fit, task: Task, before: Tensor, progress: Progress | None) -> tup
 def fooled(model: Model, fitted: Fitted, pictures: Pictures, *, batch: int = 256) -> Count:
     """How many of some pictures, such as held-out ones, the change fools. Cost: two forward passes a picture."""
     here = home(model, pictures.images)
-    x = pictures.x(dtype=wide(model)).to(here)
+    x = pictures.x(dtype=picture_type(model)).to(here)
     check_shape(fitted.delta, x)
     with borrow(takes_float32(model)) as lent, torch.no_grad():
         before = predictions(lent, x, batch)

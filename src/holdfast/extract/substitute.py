@@ -9,11 +9,11 @@ import torch
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import Model, home
+from holdfast.access.floats import picture_type, takes_float32
 from holdfast.attacks.lent import Lent
 from holdfast.attacks.options import at_least, positive
 from holdfast.data import Pictures
 from holdfast.errors import DataError, ModelError
-from holdfast.extract.floats import takes_float32, wide
 from holdfast.models import Card, save
 from holdfast.options import to_plain
 from holdfast.train import Epoch, Trained, TrainOptions, train
@@ -96,7 +96,7 @@ def substitute(
         raise DataError(f"{pictures.name}: no pictures in split {pictures.split!r}; allowed: at least one to label.")
     with borrow(takes_float32(victim)) as whole:
         here = home(victim, pictures.images)
-        labels = Labels(Lent(whole, Access.LABELS), wide(victim), here, len(card.classes), batch)
+        labels = Labels(Lent(whole, Access.LABELS), picture_type(victim), here, len(card.classes), batch)
         known = labels.of(pictures, tell)
         for number in range(more.rounds):
             text = f"training round {number + 1} of {more.rounds + 1}"
@@ -158,7 +158,7 @@ def moved(model: torch.nn.Module, known: Pictures, step: float, batch: int) -> P
     here = home(model, known.images)
     for rows in torch.arange(len(known)).split(batch):
         with borrow(model) as lent, torch.enable_grad():
-            x = known.x(rows, wide(model)).to(here).requires_grad_()
+            x = known.x(rows, picture_type(model)).to(here).requires_grad_()
             chosen = lent(x).gather(1, known.labels[rows].to(here)[:, None]).sum()
             (gradient,) = torch.autograd.grad(chosen, x)
         further = (x.detach() + step * gradient.sign()).clamp_(0, 1)
@@ -189,7 +189,7 @@ def _rates(
         return None, None, None
     here = home(model, held_out.images)
     with borrow(model) as lent, torch.no_grad():
-        parts = [held_out.x(rows, wide(model)).to(here) for rows in torch.arange(len(held_out)).split(batch)]
+        parts = [held_out.x(rows, picture_type(model)).to(here) for rows in torch.arange(len(held_out)).split(batch)]
         own = torch.cat([lent(part).argmax(1) for part in parts]).to(held_out.labels.device)
     pairs = ((own, compared.labels), (own, held_out.labels), (compared.labels, held_out.labels))
     agreement, right, of_victim = (Count(int((one == other).sum()), len(own)) for one, other in pairs)

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from holdfast.access import Access
 from holdfast.access.borrow import Model
+from holdfast.access.floats import picture_type, takes_float32
 from holdfast.attacks import Attack, External, Reserve, run
 from holdfast.attacks.attack import minimal, norms
 from holdfast.attacks.external import Made
 from holdfast.attacks.wrapper import inside
 from holdfast.errors import HoldfastError, OptionError
-from holdfast.extract.floats import takes_float32, wide
 from holdfast.models import weights_sha256
 from holdfast.threats import Threat
 
@@ -37,7 +37,7 @@ class Through:
 
     def __call__(self, model: nn.Module | None, x: Tensor, y: Tensor, threat: Threat, seed: int, place: Tensor) -> Made:
         """Pictures (N, C, H, W) within the threat around `x`, made without a question to `model`."""
-        given = x.to(wide(self.source)) if isinstance(self.source, nn.Module) else x
+        given = x.to(picture_type(self.source)) if isinstance(self.source, nn.Module) else x
         try:
             found = run(
                 self.attack,

@@ -88,10 +88,11 @@ def plain(threat: AnyThreat) -> dict[str, Any]:
 def of_pixels(threat: AnyThreat, who: str) -> Threat:
     """The threat, if it moves pixels. Raises: `OptionError`, in the name of `who`, for one that renders pictures."""
     if isinstance(threat, Rendered):
-        raise OptionError(f"{who}: threat {threat.name!r}; allowed: {', '.join(NORMS)}. Choose one of them.")
+        moving = (*NORMS, *(placed.name for placed in PLACED))
+        raise OptionError(f"{who}: threat {threat.name!r}; allowed: {', '.join(moving)}. Choose one of them.")
     return threat
 
 
 def whole_box(threat: AnyThreat, shape: tuple[int, ...]) -> float:
     """The largest radius there is for pictures of a shape (C, H, W): that at which all the threat knows is allowed."""
-    return threat.ball(shape).high if isinstance(threat, Rendered) else box_of_norm(threat, shape)
+    return threat.with_eps(0.0).ball(shape).high if isinstance(threat, Rendered) else box_of_norm(threat, shape)

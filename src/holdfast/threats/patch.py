@@ -98,16 +98,24 @@ class Patch:
         """The gradient's sign within the square, in steps of box / `eps`; 0 elsewhere and for 0 and NaN.
 
         So a step that is a share of the radius moves values by that share of the box. Where the place is free, the
-        square is the one of the largest sum of slopes, and values elsewhere move too, a tenth less: a search that is
-        under way in another square goes on there, and one at its beginning is projected to the best.
+        square is the one of the largest sum of slopes times the room to the box, and values elsewhere move too,
+        a tenth less: a search that is under way in another square goes on there, and one at its beginning is
+        projected to the best.
         """
         slope = finite(grad)
-        share = self._chosen(slope.abs(), slope).to(slope.dtype)
+        share = self._chosen(slope.abs() * self._room(slope, x_adv, limits), slope).to(slope.dtype)
         if self.free:
             share = ELSEWHERE + (1 - ELSEWHERE) * share
         radius = self._side(slope).clamp_min(1).to(slope.dtype)
         step = per_lane((self.high - self.low) / radius, slope)
         return (planes(slope).sign() * share).view_as(slope) * step
+
+    def _room(self, slope: Tensor, x_adv: Tensor | None, limits: Limits | None) -> Tensor | float:
+        """How far each value can go along its slope; 1 for all where that is not known."""
+        if x_adv is None:
+            return 1.0
+        lower, upper = (self.low, self.high) if limits is None else limits
+        return torch.where(slope > 0, upper - x_adv, x_adv - lower)
 
     def sample(self, x: Tensor, draws: DrawsLike, limits: Limits | None = None) -> Tensor:
         """Values uniform in [low, high] in the square; where it is free, at a place chosen at random."""

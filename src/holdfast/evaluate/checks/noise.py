@@ -22,7 +22,8 @@ class Noise:
     Counted are the pictures that only one of the two breaks, at the largest radius under evaluation. Where too few
     differ to tell (sign test, p < `chance`), both are tried again at twice the radius, and twice that, or, where noise
     alone breaks most pictures, at half of it: a gradient that shows the way does so at some radius.
-    Fails when noise is the better one, or when the attack is better at no radius. Any picture that only noise breaks
+    Fails when noise is the better one, or when the attack is better at no radius; where sizes are counted there are few
+    radii, and only the first fails. Any picture that only noise breaks
     under evaluation is one that the attack should have found, which warns.
     Skipped below `few` pictures that are right, too few for the test.
     Cost: as many forward passes a picture as the attack asks questions, until noise breaks it, and the attack again,
@@ -65,6 +66,8 @@ class Noise:
             if excess(only_blind, only_guided) < self.chance:
                 return found(self, "fail", evidence(right, told), ADVICE)
         else:
+            if sample.threat.grain:  # a few whole radii, among which guessing may be as good as searching
+                return found(self, "warn" if stray else "skipped", f"{evidence(right, told)}: too few to tell", ADVICE)
             return found(self, "fail", evidence(right, told), ADVICE)
         return found(self, "warn" if stray else "pass", evidence(right, told), ADVICE)
 

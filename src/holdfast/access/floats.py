@@ -1,4 +1,4 @@
-"""Models in half precision, for attacks that compute in float32."""
+"""Models in half precision, for attacks that compute in float32; and of what type pictures are."""
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ def takes_float32(model: Model) -> Model:
     return Cast(model, own) if isinstance(model, nn.Module) and own.itemsize < 4 else model
 
 
-def wide(model: Model) -> torch.dtype:
-    """The float type of pictures for a model: its own, but float32 for one in half precision."""
+def picture_type(model: Model) -> torch.dtype:
+    """The float type of the pictures under attack: the model's own, but float32 for a model in half precision."""
     own = float_type(model)
     return own if own.itemsize >= 4 else torch.float32
