@@ -108,6 +108,12 @@ def test_train_tells_people_each_epoch_and_what_next(tmp_path):
     assert "epoch" not in result.stdout.replace("epochs", "")
 
 
+def test_what_is_next_names_the_threat_of_training(tmp_path):
+    line = "train --data digits --model linear --epochs 1 --limit 60 --adversarial pgd --threat rotation --eps 20"
+    result = done(f"{line} --threat-set shift=0 --out", tmp_path / "run")
+    assert "--data digits --threat rotation --threat-set shift=0 --eps 20" in result.stdout
+
+
 def test_train_resumes_a_finished_run_to_itself(trained):
     line = "train --data digits --model mlp --model-set hidden=32 --epochs 6 --batch 32 --limit 300 --resume --out"
     before = {path.name: path.read_bytes() for path in trained.iterdir()}

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,7 +130,8 @@ def command(
             progress=lambda done, total: bar.update(done, total, "training"),
             on_epoch=lambda epoch: screen.note(epoch_line(epoch, options.epochs)),
         )
-    screen.result(_plain(trained), *_shown(trained, model, data, data_dir))
+    against = _flags(threat, threat_set, eps) if adversarial else "--eps 8/255"
+    screen.result(_plain(trained), *_shown(trained, model, data, data_dir, against))
 
 
 def merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
@@ -193,7 +194,13 @@ def _plain(trained: "Trained") -> dict[str, Any]:
     }
 
 
-def _shown(trained: "Trained", model: str, data: str, data_dir: Path | None) -> list[str]:
+def _flags(threat: str, options: Sequence[str] | None, eps: str | None) -> str:
+    """What names the threat of training again."""
+    named = [] if threat == "linf" else ["--threat", threat]
+    return shlex.join([*named, *(word for text in options or () for word in ("--threat-set", text)), "--eps", str(eps)])
+
+
+def _shown(trained: "Trained", model: str, data: str, data_dir: Path | None, against: str) -> list[str]:
     """For people."""
     given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     from holdfast.report.words import plural
@@ -206,5 +213,5 @@ def _shown(trained: "Trained", model: str, data: str, data_dir: Path | None) -> 
     return [
         *lines,
         f"model: {trained.folder}",
-        f"next: holdfast evaluate --model {trained.folder} --data {shlex.quote(data)}{given_dir} --eps 8/255",
+        f"next: holdfast evaluate --model {trained.folder} --data {shlex.quote(data)}{given_dir} {against}",
     ]

@@ -1,5 +1,6 @@
 """`holdfast universal`: one change that fools a model on most pictures."""
 
+import shlex
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,8 +94,9 @@ def command(
         {"run": str(folder), **plain},
         *(f"{name}: {rate} taken for {wanted}" for name, rate in rates.items()),
         f"change: {folder / DELTA}{f', drawn in {folder / PICTURE}' if drawn else ''}",
-        f"next: holdfast evaluate --model {model} --data {data} --threat {threat} --eps {eps} --attack universal "
-        f"--set delta={folder / DELTA}",
+        "next: holdfast evaluate "
+        + shlex.join(["--model", model, "--data", data, "--threat", threat, "--eps", eps, "--attack", "universal"])
+        + f" --set {shlex.quote(f'delta={folder / DELTA}')}",
     )
 
 
