@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from holdfast.access import Access
 from holdfast.attacks import ATTACKS, Attack, build, smallest
 from holdfast.attacks.attack import minimal, norms
 from holdfast.attacks.record import within
+from holdfast.generators import all_seeded
 from holdfast.options import describe, to_plain
 from holdfast.threats import NORMS, Threat
 
@@ -114,13 +114,11 @@ def attempt(
 ) -> Outcome:
     """Run an attack, with a `threat` until its first success inside; a peer's error is noted, one of ours is raised."""
     model, returned, error, stopped = Tracked(net, x, y, cap, threat).eval(), None, None, False
-    torch.manual_seed(seed)
-    # ART and torchattacks' differential evolution draw from NumPy's global generator and take no other: a Generator of
-    # our own, which the rule asks for, would not reach them, and their rows would differ from run to run.
-    np.random.seed(seed)  # noqa: NPY002
+    # Peers draw from torch's, NumPy's and Python's global generators; all attacks find the same numbers there.
+    drawn = all_seeded(seed, "contest", torch.arange(len(x)), x.device)
     begun = time.process_time()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with drawn, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             if entry.library != OURS:
                 warnings.simplefilter("ignore")
             returned = entry.call(model)

@@ -27,6 +27,7 @@ from holdfast.data import Pictures
 from holdfast.draws import Draws
 from holdfast.extract import Fit, Fitted, Universal, UniversalDeepFool, fit, fooled
 from holdfast.extract.shared_change import brought_inside
+from holdfast.generators import all_seeded
 from holdfast.threats import L2, Linf, Threat
 from holdfast.train.history import Count
 
@@ -111,7 +112,6 @@ def by_art(model: nn.Module, some: Pictures, threat: Threat) -> Fitted:
     from art.attacks.evasion import UniversalPerturbation
     from art.estimators.classification import PyTorchClassifier
 
-    np.random.seed(0)  # noqa: NPY002 - ART draws the order of the pictures from NumPy's own generator
     classifier = PyTorchClassifier(
         model, loss=nn.CrossEntropyLoss(), input_shape=some.shape, nb_classes=len(some.classes), clip_values=(0.0, 1.0)
     )
@@ -125,7 +125,8 @@ def by_art(model: nn.Module, some: Pictures, threat: Threat) -> Fitted:
         norm=np.inf if OF_ART[threat.name] == "inf" else 2,
         verbose=False,
     )
-    attack.generate(some.x().numpy())
+    with all_seeded(0, "universal", some.place, torch.device("cpu")):  # it draws the order of the pictures
+        attack.generate(some.x().numpy())
     delta = torch.as_tensor(np.asarray(attack.noise), dtype=torch.float32).view(1, *some.shape)
     return of(brought_inside(delta, threat)[0], threat)
 

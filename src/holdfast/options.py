@@ -8,7 +8,7 @@ twice. Types understood: int, float, bool, str, `Literal`, tuples of one of them
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from os import PathLike, fspath
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -53,7 +53,10 @@ def parse(record_type: type[Record], given: Mapping[str, object], *, base: Recor
     and whatever the record itself refuses.
     """
     values = read(record_type, given)
-    return made(record_type, values) if base is None else replace(base, **values)  # type: ignore[type-var]
+    if base is not None:
+        kept = {entry.name: getattr(base, entry.name) for entry in _fields(record_type)}
+        return record_type(**{**kept, **values})
+    return made(record_type, values)
 
 
 def read(record_type: type[Any], given: Mapping[str, object]) -> dict[str, Any]:
