@@ -17,8 +17,6 @@ Linf on Fashion-MNIST, the first pictures of the test split. CPU time of one thr
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -30,9 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import holdfast
 from bench import peers
-from bench.minimal import show_peers
+from bench.minimal import conditions, show_peers
 from bench.networks import network
 from holdfast import data
 from holdfast.attacks import IFGSM, MIFGSM, PGD, Attack
@@ -105,8 +102,10 @@ def main() -> int:
         print(f"{name} done", file=sys.stderr, flush=True)
     show(rows, options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    told = {"conditions": conditions(options, versions, missing), "rows": rows}
-    options.out.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
+    told = conditions(options, versions, missing, options.pictures, "bench.transfer")
+    told |= {"clock": "CPU time of the process, one thread", "seed": list(range(options.seeds))}
+    told["pictures"] = f"the first {options.pictures} of Fashion-MNIST's test split"
+    options.out.write_text(json.dumps({"conditions": told, "rows": rows}, indent=1, allow_nan=False) + "\n")
     print(f"\nwritten to {options.out}")
     return 0
 
@@ -213,23 +212,6 @@ def is_transfer(name: str) -> bool:
     """Whether a cell is of two networks."""
     source, _, victim = name.partition(" > ")
     return source != victim
-
-
-def conditions(options: argparse.Namespace, versions: dict[str, str], missing: dict[str, str]) -> dict[str, Any]:
-    """What a reader has to know to run it again."""
-    return {
-        "command": " ".join(["python", "-m", "bench.transfer", *sys.argv[1:]]),
-        "data": f"fashion-mnist, the first {options.pictures} pictures of the test split",
-        "clock": "CPU time of the process, one thread",
-        "holdfast": holdfast.__version__,
-        "peers": versions,
-        "peers_missing": missing,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2),
-    }
 
 
 if __name__ == "__main__":
