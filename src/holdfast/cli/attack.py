@@ -57,15 +57,7 @@ def command(
     eot: flags.EoT = None,
     transform: flags.Transform = None,
     penalty: flags.Penalty = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="CLASS",
-            help="Name or number of the class to be reached, instead of any wrong one.",
-            rich_help_panel=flags.ATTACK,
-        ),
-    ] = None,
+    target: flags.Target = None,
     arrays: Annotated[
         Literal["npz", "safetensors"],
         typer.Option("--arrays", help="Format of the file of arrays.", rich_help_panel=flags.RUN),

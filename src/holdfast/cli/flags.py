@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-PICTURES, MODEL, ATTACK, RUN = "Pictures", "Model", "Attack", "Run"
+PICTURES, MODEL, ATTACK, RUN, TRAINING = "Pictures", "Model", "Attack", "Run", "Training"
 
 Model = Annotated[
     str,
@@ -145,6 +145,29 @@ Penalty = Annotated[
         help="A price on rough or unprintable patterns: tv=WEIGHT, nps=WEIGHT, palette=FILE; may be repeated.",
         rich_help_panel=ATTACK,
     ),
+]
+Eps = Annotated[str, typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=ATTACK)]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="CLASS",
+        help="Name or number of the class to be reached, instead of any wrong one.",
+        rich_help_panel=ATTACK,
+    ),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Times all pictures are seen.", rich_help_panel=TRAINING)]
+TrainSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--train-set",
+        metavar="NAME=VALUE",
+        help="Any option of training; may be repeated. See `holdfast list training`.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Batch = Annotated[
+    int, typer.Option("--batch", min=1, metavar="N", help="Pictures a call of a model.", rich_help_panel=RUN)
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=RUN)]
 Out = Annotated[

@@ -9,7 +9,7 @@ import typer
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration
-from holdfast.cli.train import TRAINING, epoch_line, merged
+from holdfast.cli.train import epoch_line, merged
 
 if TYPE_CHECKING:
     from holdfast.extract import Substitute
@@ -54,24 +54,15 @@ def command(
     rounds: Annotated[
         int,
         typer.Option(
-            "--rounds", help="Times the pictures are doubled where answers change most.", rich_help_panel=TRAINING
+            "--rounds", help="Times the pictures are doubled where answers change most.", rich_help_panel=flags.TRAINING
         ),
     ] = 0,
     step: Annotated[
-        float, typer.Option("--step", help="How far each value of such a picture moves.", rich_help_panel=TRAINING)
+        float,
+        typer.Option("--step", help="How far each value of such a picture moves.", rich_help_panel=flags.TRAINING),
     ] = 0.1,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Times all pictures are seen.", rich_help_panel=TRAINING)
-    ] = None,
-    train_set: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--train-set",
-            metavar="NAME=VALUE",
-            help="Any option of training; may be repeated. See `holdfast list training`.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
+    epochs: flags.Epochs = None,
+    train_set: flags.TrainSet = None,
     seed: flags.Seed = 0,
     out: flags.Out = None,
     resume: flags.Resume = False,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from holdfast.threats import AnyThreat
     from holdfast.train import Epoch, Trained
 
-TRAINING = "Training"
-
 
 def command(
     data: flags.Data,
@@ -54,22 +52,14 @@ def command(
         ),
     ] = True,
     device: flags.Device = "auto",
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Times all pictures are seen.", rich_help_panel=TRAINING)
+    epochs: flags.Epochs = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Pictures a step.", rich_help_panel=flags.TRAINING)
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="Pictures a step.", rich_help_panel=TRAINING)] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", "--lr", help="Largest step size.", rich_help_panel=TRAINING)
+        float | None, typer.Option("--learning-rate", "--lr", help="Largest step size.", rich_help_panel=flags.TRAINING)
     ] = None,
-    train_set: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--train-set",
-            metavar="NAME=VALUE",
-            help="Any option of training; may be repeated. See `holdfast list training`.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
+    train_set: flags.TrainSet = None,
     adversarial: Annotated[
         str | None,
         typer.Option(

@@ -25,10 +25,7 @@ def command(
         ),
     ],
     data: flags.Data,
-    eps: Annotated[
-        str,
-        typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
-    ],
+    eps: flags.Eps,
     victim: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,9 +55,7 @@ def command(
     ] = "mi-fgsm",
     attack_set: flags.Set = None,
     eot: flags.EoT = None,
-    batch: Annotated[
-        int, typer.Option("--batch", min=1, metavar="N", help="Pictures a call of a model.", rich_help_panel=flags.RUN)
-    ] = 256,
+    batch: flags.Batch = 256,
     seed: flags.Seed = 0,
     out: flags.Out = None,
     threads: flags.Threads = None,

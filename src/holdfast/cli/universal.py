@@ -22,10 +22,7 @@ DELTA, ABOUT, PICTURE = "delta.safetensors", "universal.json", "delta.png"
 def command(
     model: flags.Model,
     data: flags.Data,
-    eps: Annotated[
-        str,
-        typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
-    ],
+    eps: flags.Eps,
     weights: flags.Weights = None,
     model_set: flags.ModelSet = None,
     device: flags.Device = "auto",
@@ -43,19 +40,8 @@ def command(
         ),
     ] = "universal",
     attack_set: flags.Set = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="CLASS",
-            help="Name or number of the class to be reached, instead of any other one.",
-            rich_help_panel=flags.ATTACK,
-        ),
-    ] = None,
-    batch: Annotated[
-        int,
-        typer.Option("--batch", min=1, metavar="N", help="Pictures a call of the model.", rich_help_panel=flags.RUN),
-    ] = 256,
+    target: flags.Target = None,
+    batch: flags.Batch = 256,
     seed: flags.Seed = 0,
     out: flags.Out = None,
     threads: flags.Threads = None,
