@@ -1,12 +1,11 @@
 """The networks the benchmark runs on, trained once and kept."""
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from holdfast import PGD, Linf, data, models
-from holdfast.train import TrainOptions, card_for, train
+from holdfast.train import Adversary, Recipe, TrainOptions, card_for, train
 
 EPS = 0.1
 EPS_CIFAR = 8 / 255
@@ -22,11 +21,11 @@ def network(name: str, training: data.Pictures, folder: Path) -> nn.Module:
     if (out / "card.json").exists():
         return models.load(out)[0].eval()
     card = card_for(name.removesuffix("-hardened"), training)
-    adversary = ADVERSARIES.get(name, {})
-    return train(card, training, options=TrainOptions(epochs=5), out=out, resume=True, **adversary).model.eval()
+    recipe = Recipe(options=TrainOptions(epochs=5), adversary=ADVERSARIES.get(name))
+    return train(card, training, recipe=recipe, out=out, resume=True).model.eval()
 
 
-ADVERSARIES: dict[str, dict[str, Any]] = {
-    "cnn-hardened": {"threat": Linf(eps=EPS), "attack": PGD(steps=5, step_size=0.4)},
-    "resnet8-hardened": {"threat": Linf(eps=EPS_CIFAR), "attack": PGD(steps=1, step_size=1.25)},
+ADVERSARIES = {
+    "cnn-hardened": Adversary(PGD(steps=5, step_size=0.4), Linf(eps=EPS)),
+    "resnet8-hardened": Adversary(PGD(steps=1, step_size=1.25), Linf(eps=EPS_CIFAR)),
 }

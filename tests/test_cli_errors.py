@@ -18,7 +18,7 @@ from holdfast import data, train
 from holdfast.cli import app, given, group
 from holdfast.cli.screen import Lines, Screen, duration
 from holdfast.errors import OptionError
-from holdfast.train import TrainOptions, card_for
+from holdfast.train import Recipe, TrainOptions, card_for
 
 FAST = "--attack pgd --set steps=2 --no-checks --no-report"
 
@@ -28,7 +28,12 @@ def place(tmp_path_factory):
     """Models and data, good and bad."""
     folder = tmp_path_factory.mktemp("input")
     pictures = data.load("digits", "train", limit=100)
-    train.train(card_for("linear", pictures), pictures, options=TrainOptions(epochs=1), out=folder / "good")
+    train.train(
+        card_for("linear", pictures),
+        pictures,
+        recipe=Recipe(options=TrainOptions(epochs=1, batch=len(pictures))),
+        out=folder / "good",
+    )
     (folder / "net.py").write_text(
         "import torch\nfrom torch import nn\n"
         "def good():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"

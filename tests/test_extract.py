@@ -36,7 +36,7 @@ from holdfast.extract.shared_change import added, brought_inside
 from holdfast.extract.substitute import Augmentation, joined, moved, substitute
 from holdfast.report.crossing import write_crossing
 from holdfast.threats import L1, L2, Linf, Pixels
-from holdfast.train import TrainOptions, card_for
+from holdfast.train import Recipe, TrainOptions, card_for
 from nets import linear, tiny_case
 
 THREATS = [Linf(eps=0.1), L2(eps=0.4), L1(eps=1.5)]
@@ -384,7 +384,7 @@ def test_a_substitute_learns_what_the_victim_says_and_not_the_labels(tmp_path):
         victim,
         card_of(pictures),
         blind,
-        options=TrainOptions(epochs=8, batch=32),
+        recipe=Recipe(options=TrainOptions(epochs=8, batch=32)),
         held_out=held_out,
         out=tmp_path / "run",
         name="theirs",
@@ -407,7 +407,7 @@ def test_a_substitute_learns_what_the_victim_says_and_not_the_labels(tmp_path):
         victim,
         card_of(pictures),
         blind,
-        options=TrainOptions(epochs=8, batch=32),
+        recipe=Recipe(options=TrainOptions(epochs=8, batch=32)),
         held_out=held_out,
         out=tmp_path / "run",
         name="theirs",
@@ -424,7 +424,7 @@ def test_rounds_double_the_pictures_and_are_counted():
             honest("cnn"),
             card_of(pictures),
             pictures,
-            options=TrainOptions(epochs=1),
+            recipe=Recipe(options=TrainOptions(epochs=1, batch=32)),
             augmentation=Augmentation(rounds=2, step=0.2),
         )
     assert found.queries == 200 == meter.forward

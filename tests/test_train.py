@@ -10,15 +10,22 @@ from hypothesis import strategies as st
 from torch import nn
 
 from holdfast import data, models, train
-from holdfast.attacks import FGSM, PGD, Noise, run
+from holdfast.attacks import APGD, FGSM, IFGSM, MIFGSM, PGD, Noise, run
 from holdfast.errors import DataError, HoldfastError, ModelError, OptionError, RunError
 from holdfast.options import parse, to_plain
 from holdfast.threats import L2, Linf
-from holdfast.train import Adversary, Count, Epoch, TrainOptions, card_for
+from holdfast.train import Adversary, Count, Epoch, Recipe, TrainOptions, card_for
+from holdfast.train.adversary import JUDGE
+from holdfast.train.epochs import one_epoch
 from holdfast.train.history import lines
-from holdfast.train.steps import Course, Moment, attacked, batches, make_optimiser, one_epoch, rate
+from holdfast.train.optimiser import make_optimiser
+from holdfast.train.passes import counted
+from holdfast.train.schedule import rate
+from holdfast.train.state import State
+from holdfast.train.steps import Course, Moment, attacked, batches
 
 QUICK = TrainOptions(epochs=3, batch=32, learning_rate=0.01)
+FEW = TrainOptions(epochs=1, batch=3)
 PGD3 = PGD(steps=3, step_size=0.4)
 
 
@@ -57,7 +64,9 @@ def stop_after(epochs):
 
 
 def test_learns_the_digits(pictures, validation):
-    trained = train.train(card_for("cnn", pictures), pictures, options=replace(QUICK, epochs=8), validation=validation)
+    trained = train.train(
+        card_for("cnn", pictures), pictures, recipe=Recipe(options=replace(QUICK, epochs=8)), validation=validation
+    )
     assert trained.history[-1].validation.rate > 0.7
     assert trained.history[-1].loss < 0.5 * trained.history[0].loss
     assert not trained.model.training
@@ -67,8 +76,10 @@ def test_learns_the_digits(pictures, validation):
 def test_adversarial_training_hardens(pictures, validation):
     threat, options = Linf(eps=0.1), replace(QUICK, epochs=10)
     card = card_for("cnn", pictures)
-    plain = train.train(card, pictures, options=options).model
-    hard = train.train(card, pictures, options=options, validation=validation, attack=PGD3, threat=threat).model
+    plain = train.train(card, pictures, recipe=Recipe(options=options)).model
+    hard = train.train(
+        card, pictures, recipe=Recipe(options=options, adversary=Adversary(PGD3, threat)), validation=validation
+    ).model
     x, y = validation.x(), validation.labels
     left = [int((~run(PGD(steps=10), model, x, y, threat).success).sum()) for model in (plain, hard)]
     assert left[1] > left[0] + 5
@@ -78,10 +89,10 @@ def test_adversarial_training_hardens(pictures, validation):
 @pytest.mark.parametrize("attack", [None, PGD3], ids=["ordinary", "adversarial"])
 def test_same_seed_same_weights(pictures, options, attack):
     def go(seed):
-        threat = Linf(eps=0.1) if attack else None
+        adversary = Adversary(attack, Linf(eps=0.1)) if attack else None
         card = card_for("cnn", pictures, options)
         once = replace(QUICK, epochs=1)
-        return train.train(card, pictures, options=once, attack=attack, threat=threat, seed=seed).model
+        return train.train(card, pictures, recipe=Recipe(options=once, adversary=adversary), seed=seed).model
 
     assert same(go(5), go(5))
     assert not same(go(5), go(6))
@@ -91,54 +102,60 @@ def test_leaves_the_global_generator_alone(pictures):
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    train.train(card_for("cnn", pictures, {"dropout": 0.5}), pictures, options=QUICK)
+    train.train(card_for("cnn", pictures, {"dropout": 0.5}), pictures, recipe=Recipe(options=QUICK))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_does_not_depend_on_the_global_generator(pictures):
     card = card_for("cnn", pictures, {"dropout": 0.5})
     torch.manual_seed(1)
-    one = train.train(card, pictures, options=QUICK).model
+    one = train.train(card, pictures, recipe=Recipe(options=QUICK)).model
     torch.manual_seed(2)
-    assert same(one, train.train(card, pictures, options=QUICK).model)
+    assert same(one, train.train(card, pictures, recipe=Recipe(options=QUICK)).model)
 
 
 def test_validation_decides_nothing(pictures, validation):
     card = card_for("mlp", pictures, {"batch_norm": True})
-    without = train.train(card, pictures, options=QUICK).model
+    without = train.train(card, pictures, recipe=Recipe(options=QUICK)).model
     assert same(
         without,
         train.train(
             card,
             pictures,
-            options=QUICK,
+            recipe=Recipe(options=QUICK),
             validation=validation,
         ).model,
     )
 
 
-def test_validation_is_counted_as_by_hand(pictures, validation):
+JUDGED_BY = {"few steps": (FGSM(), JUDGE), "enough": (PGD(steps=8, step_size=0.3), PGD(steps=8, step_size=0.3))}
+
+
+@pytest.mark.parametrize(("attack", "judge"), JUDGED_BY.values(), ids=JUDGED_BY)
+def test_validation_is_counted_as_by_hand(pictures, validation, attack, judge):
     threat = Linf(eps=0.05)
     trained = train.train(
         card_for("mlp", pictures),
         pictures,
-        options=replace(QUICK, attacked=20),
+        recipe=Recipe(options=replace(QUICK, attacked=20), adversary=Adversary(attack, threat)),
         validation=validation,
-        attack=FGSM(),
-        threat=threat,
     )
     x, y = validation.x(), validation.labels
     with torch.no_grad():
         right = int((trained.model(x).argmax(1) == y).sum())
     assert trained.history[-1].validation == Count(right, 50)
-    broken = run(FGSM(), trained.model, x[:20], y[:20], threat).success
-    assert trained.history[-1].robust == Count(20 - int(broken.sum()), 20)
+    key = Course(Recipe(options=QUICK), 0).key(0, "validation")
+    broken = run(judge, trained.model, x[:20], y[:20], threat, seed=key).success
+    wrong = trained.model(x[:20]).argmax(1) != y[:20]
+    assert trained.history[-1].robust == Count(20 - int((broken | wrong).sum()), 20)
     assert trained.history[-1].validation != trained.history[-1].robust
 
 
 def test_attack_leaves_batch_norm_alone(pictures):
     model = models.build("cnn", {"batch_norm": True}, shape=(1, 8, 8), classes=10, seed=0)
-    train.train(model, pictures, options=replace(QUICK, epochs=1), attack=PGD3, threat=Linf(eps=0.1))
+    train.train(
+        model, pictures, recipe=Recipe(options=replace(QUICK, epochs=1), adversary=Adversary(PGD3, Linf(eps=0.1)))
+    )
     seen = [m.num_batches_tracked.item() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert seen == [len(batches(len(pictures), 32, 0))] * 2
 
@@ -149,7 +166,7 @@ def test_frozen_weights_stay(pictures):
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
     before, other = weights(frozen), model[-1].weight.detach().clone()
-    train.train(model, pictures, options=replace(QUICK, epochs=1))
+    train.train(model, pictures, recipe=Recipe(options=replace(QUICK, epochs=1)))
     assert same(frozen, before)
     assert not torch.equal(model[-1].weight, other)
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
@@ -160,10 +177,8 @@ def test_a_module_in_double_precision_trains(pictures, validation):
     made = train.train(
         model,
         pictures,
-        options=replace(QUICK, epochs=1),
+        recipe=Recipe(options=replace(QUICK, epochs=1), adversary=Adversary(FGSM(), L2(eps=0.2))),
         validation=validation,
-        attack=FGSM(),
-        threat=L2(eps=0.2),
     )
     assert made.model is model
     assert (made.card, made.folder) == (None, None)
@@ -182,10 +197,10 @@ def test_batches_hold_every_picture_once(count, batch, seed):
 
 
 def test_every_epoch_has_its_own_order_dropout_and_noise():
-    course = Course(QUICK, None, 7)
+    course = Course(Recipe(options=QUICK), 7)
     keys = {course.key(epoch, use) for epoch in range(20) for use in ("order", "dropout", "attack")}
     assert len(keys) == 60
-    assert not keys & {Course(QUICK, None, 8).key(epoch, "order") for epoch in range(20)}
+    assert not keys & {Course(Recipe(options=QUICK), 8).key(epoch, "order") for epoch in range(20)}
 
 
 def test_one_cycle_rises_then_falls():
@@ -201,8 +216,10 @@ def test_the_step_size_follows_the_schedule(pictures):
     optimiser = make_optimiser(model, options)
     used = []
     optimiser.register_step_pre_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
-    for epoch in (1, 2):
-        one_epoch(model, optimiser, pictures, Course(options, None, 0), epoch)
+    state = State.begin(model, options, torch.device("cpu"))
+    state.optimiser = optimiser
+    for _ in range(2):
+        state.finish_epoch(one_epoch(state, pictures, Course(Recipe(options=options), 0), lambda state: None), options)
     assert used == pytest.approx([rate(options, time) for time in (0, 0.25, 0.5, 0.75)])
 
 
@@ -224,11 +241,11 @@ def test_optimisers_get_their_options(options, kind, expected):
 @pytest.mark.parametrize("threat", [Linf(eps=0.2), L2(eps=0.5)], ids=["linf", "l2"])
 @pytest.mark.parametrize(("mix", "moved"), [(1.0, 8), (0.5, 4), (0.01, 1)])
 def test_mix_attacks_a_share_of_the_batch_within_the_threat(pictures, threat, mix, moved):
-    model = train.train(card_for("mlp", pictures), pictures, options=replace(QUICK, epochs=10)).model
+    model = train.train(card_for("mlp", pictures), pictures, recipe=Recipe(options=replace(QUICK, epochs=10))).model
     with torch.no_grad():
         right = (model(pictures.x()).argmax(1) == pictures.labels).nonzero().flatten()[:8]
     part = pictures.take(right)
-    course = Course(replace(QUICK, mix=mix), Adversary(PGD3, threat), 0)
+    course = Course(Recipe(options=replace(QUICK, mix=mix), adversary=Adversary(PGD3, threat)), 0)
     x_adv = attacked(model, part.x(), part.labels, part.place, course, Moment(1, 1, 1))
     changed = (x_adv != part.x()).flatten(1).any(1)
     assert changed.tolist() == [True] * moved + [False] * (8 - moved)
@@ -238,23 +255,36 @@ def test_mix_attacks_a_share_of_the_batch_within_the_threat(pictures, threat, mi
     )
 
 
-def test_the_adversary_is_the_librarys_own_attack_at_its_highest_loss(pictures):
-    model = train.train(card_for("mlp", pictures), pictures, options=replace(QUICK, epochs=8)).model
-    x, y, place = pictures.x(), pictures.labels, pictures.place
-    adversary, threat = Adversary(PGD(steps=5, step_size=0.2), Linf(eps=0.15)), Linf(eps=0.15)
-    moved = adversary.harden(model, x, y, place, seed=3)
-    found = run(adversary.attack, model, x, y, threat, seed=3, batch=256, aim="highest_loss")
-    assert torch.equal(moved, found.x_adv)
-    first = run(adversary.attack, model, x, y, threat, seed=3, batch=256).x_adv
-    assert nn.functional.cross_entropy(model(moved), y) > nn.functional.cross_entropy(model(first), y)
+def test_the_adversary_is_the_librarys_own_attack(pictures):
+    recipe = Recipe(options=replace(QUICK, epochs=8))
+    model = train.train(card_for("mlp", pictures), pictures, recipe=recipe).model
+    x, y, place, threat = pictures.x(), pictures.labels, pictures.place, Linf(eps=0.15)
+    best = run(APGD(steps=5), model, x, y, threat, seed=3, aim="highest_loss")
+    assert torch.equal(Adversary(APGD(steps=5), threat).harden(model, x, y, place, seed=3), best.x_adv)
+    straight = PGD(steps=5, step_size=0.2)
+    moved = Adversary(straight, threat).harden(model, x, y, place, seed=3)
+    found = run(straight, model, x, y, threat, seed=3, aim="highest_loss")
+    last = (moved == found.x_adv).flatten(1).all(1)
+    assert last.float().mean() > 0.7  # where the last point is the best, the engine and the straight way agree
+    assert nn.functional.cross_entropy(model(moved), y) > 1.1 * nn.functional.cross_entropy(model(x), y)
     back = torch.arange(len(x)).flip(0)  # noise belongs to the picture, wherever it stands in a batch
-    torch.testing.assert_close(adversary.harden(model, x[back], y[back], place[back], seed=3)[back], moved)
+    again = Adversary(straight, threat).harden(model, x[back], y[back], place[back], seed=3)
+    torch.testing.assert_close(again[back], moved)
+
+
+def test_a_straight_attack_costs_its_gradients_and_no_look(pictures):
+    model = models.build("mlp", shape=(1, 8, 8), classes=10, seed=0)
+    x, y, place = pictures.x()[:32], pictures.labels[:32], pictures.place[:32]
+    for attack, steps in ((FGSM(), 1), (PGD(steps=7), 7), (IFGSM(steps=3), 3), (MIFGSM(steps=4), 4)):
+        with counted(model) as passes:
+            Adversary(attack, Linf(eps=0.1)).harden(model, x, y, place, seed=0)
+        assert passes.taken() == (32 * steps, 32 * steps)
 
 
 def test_warm_up_lets_eps_grow(pictures):
-    model = train.train(card_for("linear", pictures), pictures, options=QUICK).model
+    model = train.train(card_for("linear", pictures), pictures, recipe=Recipe(options=QUICK)).model
     part = pictures.take(slice(0, 20))
-    course = Course(replace(QUICK, warm_up=0.5), Adversary(FGSM(), Linf(eps=0.2)), 0)
+    course = Course(Recipe(options=replace(QUICK, warm_up=0.5), adversary=Adversary(FGSM(), Linf(eps=0.2))), 0)
     sizes = [
         (attacked(model, part.x(), part.labels, part.place, course, now) - part.x()).abs().max().item()
         for now in (Moment(1, 1, 4), Moment(1, 4, 4), Moment(2, 3, 4), Moment(3, 4, 4))
@@ -307,7 +337,12 @@ REFUSED = {
     "mix": ({"mix": 0.0}, "for no adversarial pictures, name no attack"),
     "warm_up": ({"warm_up": 1.5}, "warm_up=1.5"),
     "optimiser": ({"optimiser": "lion"}, "optimiser='lion'"),
-    "schedule": ({"schedule": "cosine"}, "schedule='cosine'"),
+    "schedule": ({"schedule": "cosines"}, "schedule='cosines'; allowed: one-cycle, cosine"),
+    "milestones": ({"milestones": (0.7, 0.5)}, "milestones=(0.7, 0.5)"),
+    "patience": ({"patience": 3}, "patience=3 with watch='none'"),
+    "ghost": ({"ghost": 1}, "ghost=1; allowed: whole numbers >= 2"),
+    "clip": ({"clip": -1.0}, "clip=-1.0"),
+    "average": ({"average": "mean"}, "average='mean'; allowed: none, ema, swa"),
 }
 
 
@@ -324,14 +359,18 @@ def floats(scale):
 
 
 WRONG = {
-    "threat alone": ({"threat": Linf(eps=0.1)}, OptionError, "threat given without attack"),
-    "attack alone": ({"attack": PGD()}, OptionError, "attack given without threat"),
-    "eps a picture": (
-        {"attack": PGD(), "threat": Linf(eps=torch.ones(6))},
+    "fewer than a batch": ({"recipe": Recipe()}, DataError, "6 pictures are fewer than a batch of 128"),
+    "empty class": ({"pictures": floats(1).take([0, 1, 2, 4, 5])}, DataError, "no training pictures of class '3'"),
+    "watch nothing": (
+        {"recipe": Recipe(options=replace(FEW, watch="validation"))},
         OptionError,
-        "one number for all pictures",
+        "watch='validation' without validation pictures",
     ),
-    "no gradient": ({"attack": Noise(), "threat": Linf(eps=0.1)}, OptionError, "attacks by gradient"),
+    "plateau of nothing": (
+        {"recipe": Recipe(options=replace(FEW, schedule="plateau"))},
+        OptionError,
+        "schedule='plateau' without validation pictures",
+    ),
     "scale": ({"pictures": floats(255)}, DataError, "Divide 0-255 pictures by 255"),
     "empty": ({"pictures": floats(1).take(slice(0, 0))}, DataError, "no pictures in split"),
     "validation shape": (
@@ -347,10 +386,11 @@ WRONG = {
 
 @pytest.mark.parametrize(("change", "kind", "text"), WRONG.values(), ids=WRONG)
 def test_bad_input_is_one_clear_line(change, kind, text):
-    arguments = {"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 6)), "pictures": floats(1), **change}
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 6))
+    arguments = {"model": net, "pictures": floats(1), "recipe": Recipe(options=FEW), **change}
     model, pictures = arguments.pop("model"), arguments.pop("pictures")
     with pytest.raises(kind) as caught:
-        train.train(model, pictures, options=QUICK, **arguments)
+        train.train(model, pictures, **arguments)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -358,7 +398,16 @@ def test_bad_input_is_one_clear_line(change, kind, text):
 def test_all_frozen_is_refused():
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).requires_grad_(False)
     with pytest.raises(ModelError, match="no weights to train"):
-        train.train(model, floats(1))
+        train.train(model, floats(1), recipe=Recipe(options=FEW))
+
+
+def test_adversaries_are_checked():
+    with pytest.raises(OptionError, match="one number for all pictures"):
+        Adversary(PGD(), Linf(eps=torch.ones(6)))
+    with pytest.raises(OptionError, match="attacks by gradient"):
+        Adversary(Noise(), Linf(eps=0.1))
+    with pytest.raises(OptionError, match="watch='robust' without pictures under attack"):
+        Recipe(options=replace(QUICK, watch="robust"))
 
 
 @pytest.mark.parametrize("attack", [None, PGD3], ids=["ordinary", "adversarial"])
@@ -366,16 +415,9 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_saves_nothing(pictures,
     options = TrainOptions(
         epochs=2, batch=50, optimiser="sgd", learning_rate=1e30, schedule="constant", weight_decay=0.0
     )
-    threat = Linf(eps=0.1) if attack else None
+    recipe = Recipe(options=options, adversary=Adversary(attack, Linf(eps=0.1)) if attack else None)
     with pytest.raises(ModelError) as caught:
-        train.train(
-            card_for("mlp", pictures),
-            pictures,
-            options=options,
-            attack=attack,
-            threat=threat,
-            out=tmp_path / "run",
-        )
+        train.train(card_for("mlp", pictures), pictures, recipe=recipe, out=tmp_path / "run")
     assert "finite at step 2 of 4 in epoch 1" in str(caught.value)
     assert "try learning_rate=1e+29" in str(caught.value)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["train.json"]
@@ -390,16 +432,18 @@ def test_the_step_that_broke_is_named(pictures):
                 self.calls += 1
             return super().forward(x) * (float("nan") if self.calls == 3 else 1.0)
 
-    with pytest.raises(ModelError, match="at step 3 of 4 in epoch 1"):
-        train.train(nn.Sequential(nn.Flatten(), Breaks(64, 10)), pictures, options=TrainOptions(epochs=1, batch=50))
+    once = Recipe(options=TrainOptions(epochs=1, batch=50))
+    with pytest.raises(ModelError, match=r"at step 3 of 4 in epoch 1, on the pictures at .* and 47 more"):
+        train.train(nn.Sequential(nn.Flatten(), Breaks(64, 10)), pictures, recipe=once)
 
 
 def test_weights_ruined_by_the_last_step_are_noticed(pictures):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    optimiser = make_optimiser(model, QUICK)
-    optimiser.register_step_post_hook(lambda *_: model[1].weight.data.fill_(float("inf")))
+    options = replace(QUICK, batch=200)
+    state = State.begin(model, options, torch.device("cpu"))
+    state.optimiser.register_step_post_hook(lambda *_: model[1].weight.data.fill_(float("inf")))
     with pytest.raises(ModelError, match="last step of epoch 1"):
-        one_epoch(model, optimiser, pictures, Course(replace(QUICK, batch=200), None, 0), 1)
+        one_epoch(state, pictures, Course(Recipe(options=options), 0), lambda state: None)
 
 
 def test_errors_are_holdfasts_own():

@@ -10,10 +10,10 @@ from holdfast import data, models, train
 from holdfast.attacks import PGD
 from holdfast.errors import ModelError, OptionError, RunError
 from holdfast.threats import Linf
-from holdfast.train import TrainOptions, card_for
+from holdfast.train import Adversary, Recipe, TrainOptions, card_for
 
 OPTIONS = TrainOptions(epochs=4, batch=32, learning_rate=0.01)
-ATTACK = {"attack": PGD(steps=2, step_size=0.5), "threat": Linf(eps=0.1)}
+ATTACK = {"adversary": Adversary(PGD(steps=2, step_size=0.5), Linf(eps=0.1))}
 FINISHED = {"card.json", "metrics.jsonl", "model.safetensors", "timing.json", "train.json"}
 
 
@@ -31,8 +31,9 @@ class Kill(BaseException):
     """Nothing in the library may catch it."""
 
 
-def go(out, pictures, *, options=OPTIONS, net=None, **rest):
-    return train.train(card_for("cnn", pictures, net), pictures, options=options, out=out, **rest)
+def go(out, pictures, *, options=OPTIONS, net=None, adversary=None, **rest):
+    recipe = Recipe(options=options, adversary=adversary)
+    return train.train(card_for("cnn", pictures, net), pictures, recipe=recipe, out=out, **rest)
 
 
 def killed(out, pictures, *, after_epoch=None, at_picture=None, **rest):

@@ -23,6 +23,7 @@ from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
+from holdfast.attacks.final import final_points, straight
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.geoda import GeoDA
 from holdfast.attacks.grid import Grid
@@ -124,10 +125,12 @@ __all__ = [
     "Views",
     "WorstOfK",
     "build",
+    "final_points",
     "run",
     "run_external",
     "run_in_a_row",
     "smallest",
+    "straight",
 ]
 
 ATTACKS: dict[str, type[Attack]] = {

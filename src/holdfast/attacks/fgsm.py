@@ -22,6 +22,7 @@ class FGSM:
     access: ClassVar[Access] = Access.GRADIENT
     name: ClassVar[str] = "fgsm"
     rounds: ClassVar[int] = 2
+    straight: ClassVar[bool] = True
 
     def start(self, case: Case) -> tuple[None, Query]:
         """Ask at the picture itself."""

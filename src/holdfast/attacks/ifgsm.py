@@ -22,6 +22,7 @@ class IFGSM:
     loss: LossName = field(default="cross_entropy", metadata={"help": "what is ascended"})
     access: ClassVar[Access] = Access.GRADIENT
     name: ClassVar[str] = "i-fgsm"
+    straight: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps")

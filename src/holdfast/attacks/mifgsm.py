@@ -87,6 +87,11 @@ class MIFGSM:
         return self.look_ahead or self.breadth > 1 or self.diversity > 0
 
     @property
+    def straight(self) -> bool:
+        """Whether a round is one gradient, at the point it has come to."""
+        return not self.wanders
+
+    @property
     def norms(self) -> tuple[str, ...]:
         """Where changes are counted, neither noise around a point nor a look ahead has a length."""
         return ("linf", "l2", "l1") if self.look_ahead or self.neighbours else ()

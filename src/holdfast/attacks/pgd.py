@@ -43,6 +43,11 @@ class PGD:
         """`steps` gradients and a last look."""
         return self.steps + 1
 
+    @property
+    def straight(self) -> bool:
+        """Whether every lane asks for `steps` gradients, once."""
+        return self.restarts == 1 and not self.stop_at_cycle
+
     def start(self, case: Case) -> tuple[Tensor | None, Query]:
         """Begin at a random point inside the threat, or at the picture."""
         x_adv = case.sample() if self.random_start else case.x

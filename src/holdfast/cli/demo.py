@@ -116,18 +116,17 @@ def _train(
 ) -> None:
     """A small net, ordinary or hardened, into its folder."""
     from holdfast.threats import Linf
-    from holdfast.train import TrainOptions, card_for, inner_attack, train
+    from holdfast.train import Adversary, Recipe, TrainOptions, card_for, inner_attack, train
 
     options = TrainOptions(epochs=plan.epochs[hardened], attacked=0)
-    attack = inner_attack("pgd", {"steps": str(plan.steps), "step_size": "0.3"}) if hardened else None
+    attack = inner_attack("pgd", {"steps": str(plan.steps), "step_size": "0.3"})
+    adversary = Adversary(attack, Linf(eps=plan.hardened_at)) if hardened else None
     with screen.progress() as bar:
         train(
             card_for("cnn", training),
             training,
-            options=options,
+            recipe=Recipe(options=options, adversary=adversary),
             validation=validation,
-            attack=attack,
-            threat=Linf(eps=plan.hardened_at) if hardened else None,
             seed=seed,
             out=folder,
             command=["holdfast", *sys.argv[1:]],

@@ -77,7 +77,7 @@ def command(
     from holdfast.extract import substitute
     from holdfast.extract.substitute import Augmentation
     from holdfast.options import parse
-    from holdfast.train import TrainOptions, card_for
+    from holdfast.train import Recipe, TrainOptions, card_for
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -95,7 +95,7 @@ def command(
             opened,
             card,
             pictures,
-            options=options,
+            recipe=Recipe(options=options),
             augmentation=augmentation,
             held_out=compared,
             name=victim,

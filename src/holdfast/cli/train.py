@@ -14,9 +14,7 @@ from holdfast.cli.screen import Screen, duration
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
-    from holdfast.attacks import Attack
-    from holdfast.threats import AnyThreat
-    from holdfast.train import Epoch, Trained
+    from holdfast.train import Adversary, Epoch, Trained
 
 
 def command(
@@ -90,7 +88,7 @@ def command(
     Writes a folder with the model that `evaluate --model` takes. Interrupted, it goes on with --resume.
     """
     from holdfast.options import parse
-    from holdfast.train import TrainOptions, card_for, train
+    from holdfast.train import Recipe, TrainOptions, card_for, train
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -108,10 +106,8 @@ def command(
         trained = train(
             card,
             pictures,
-            options=options,
+            recipe=Recipe(options=options, adversary=adversary),
             validation=held_out,
-            attack=adversary[0],
-            threat=adversary[1],
             seed=seed,
             device=where,
             out=folder,
@@ -137,10 +133,10 @@ def merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str,
 
 def _adversary(
     attack: str | None, threat: str, eps: str | None, box: Mapping[str, Any], options: Mapping[str, str]
-) -> "tuple[Attack | None, AnyThreat | None]":
-    """The attack and the threat of adversarial training; neither without --adversarial."""
+) -> "Adversary | None":
+    """Who is trained against; nobody without --adversarial."""
     from holdfast import threats
-    from holdfast.train import inner_attack
+    from holdfast.train import Adversary, inner_attack
 
     if attack is None:
         if eps is not None or options or box["options"]:
@@ -148,11 +144,11 @@ def _adversary(
             raise OptionError(
                 f"{flag} without --adversarial; allowed: with an attack to train against. Add --adversarial pgd."
             )
-        return None, None
+        return None
     made = inner_attack(attack, options)
     if eps is None:
         raise OptionError("--adversarial without --eps; allowed: with a radius in pixel units. Add --eps 8/255.")
-    return made, threats.build(threat, eps=given.number(eps, "--eps"), **box)
+    return Adversary(made, threats.build(threat, eps=given.number(eps, "--eps"), **box))
 
 
 def epoch_line(epoch: "Epoch", of: int) -> str:

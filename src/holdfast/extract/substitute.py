@@ -16,7 +16,7 @@ from holdfast.data import Pictures
 from holdfast.errors import DataError, ModelError
 from holdfast.models import Card, save
 from holdfast.options import to_plain
-from holdfast.train import Epoch, Trained, TrainOptions, train
+from holdfast.train import Epoch, Recipe, Trained, train
 from holdfast.train.history import Count
 
 
@@ -60,7 +60,7 @@ def substitute(
     card: Card,
     pictures: Pictures,
     *,
-    options: TrainOptions | None = None,
+    recipe: Recipe | None = None,
     augmentation: Augmentation | None = None,
     held_out: Pictures | None = None,
     name: str | None = None,
@@ -78,7 +78,7 @@ def substitute(
     The pictures' own labels play no part in training; with `held_out` they say how accurate both are.
 
     Args: `victim` pictures (N, C, H, W) to logits, lent as a model that answers with labels; `card` of the substitute
-    (see `holdfast.train.card_for`); `pictures` in [0, 1] to be labelled; `options` of training, of each round;
+    (see `holdfast.train.card_for`); `pictures` in [0, 1] to be labelled; `recipe` of training, of each round;
     `augmentation` rounds of further pictures; `held_out` pictures to compare the two on, labelled after the training;
     `name` of the victim for the card; `batch` pictures a call of the victim; `device`, `out`, `resume`, `command`,
     `on_epoch` as `holdfast.train.train`: the folder is that of an ordinary training run, its card with an entry
@@ -100,15 +100,17 @@ def substitute(
         known = labels.of(pictures, tell)
         for number in range(more.rounds):
             text = f"training round {number + 1} of {more.rounds + 1}"
-            taught = train(card, known, options=options, seed=seed, device=device, progress=_telling(tell, text))
+            bar = _telling(tell, text)
+            taught = train(card, known, recipe=recipe, seed=seed, device=device, empty_classes=True, progress=bar)
             known = joined(known, labels.of(moved(taught.model, known, more.step, batch), tell))
         queries = labels.asked
         compared = None if held_out is None else labels.of(held_out, tell)
         trained = train(
             card,
             known,
-            options=options,
+            recipe=recipe,
             validation=compared,
+            empty_classes=True,
             seed=seed,
             device=device,
             out=out,

@@ -12,14 +12,13 @@ from holdfast.access.borrow import home
 from holdfast.data import Pictures
 from holdfast.models import Card
 from holdfast.options import to_plain
-from holdfast.train.history import Epoch
+from holdfast.train.history import Epoch, best_of
 from holdfast.train.steps import Course
 
 
 def _recipe(course: Course) -> dict[str, Any]:
     return {
-        "options": to_plain(course.options),
-        "adversary": course.adversary.plain() if course.adversary else None,
+        **course.recipe.plain(),
         "seed": course.seed,
     }
 
@@ -53,7 +52,8 @@ def training(course: Course, pictures: Pictures, history: Sequence[Epoch]) -> di
     return {
         "recipe": _recipe(course),
         "data": _data(pictures),
-        "scores": history[-1].plain(),
+        "epochs": len(history),
+        "scores": best_of(history, course.options.watch).plain(),
         "holdfast": origin["holdfast"],
         "torch": origin["torch"],
     }

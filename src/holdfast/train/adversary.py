@@ -1,7 +1,7 @@
-"""Who a model is trained against: one of the library's own attacks within a threat."""
+"""Who a model is trained against: one of the library's own attacks within a threat, and a method of training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,48 +9,84 @@ from torch import Tensor, nn
 
 from holdfast.access import Access
 from holdfast.access.borrow import float_type
-from holdfast.attacks import Attack, build, run
+from holdfast.attacks import PGD, Aim, Attack, build, final_points, run, straight
+from holdfast.attacks.attack import minimal
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
+from holdfast.losses import Objective
 from holdfast.options import to_plain
 from holdfast.threats import AnyThreat, plain
+from holdfast.train.methods import Hardened, Method
 
 FEW_STEPS = {"pgd": {"steps": "7", "step_size": "0.25"}}
+ENOUGH = 7  # gradients, below which an attack is too weak to judge by: a net may have learnt to fool single steps
+JUDGE = PGD(steps=10, step_size=0.25)
 
 
 @dataclass(frozen=True)
 class Adversary:
-    """An attack and the threat it stays within.
+    """An attack, the threat it stays within, and the method of training on what it finds.
 
-    Raises: `OptionError` for a radius per picture, which a batch of others could not share.
+    Raises: `OptionError` for a radius per picture, which a batch of others could not share, for an attack without
+    gradients, and for one that cannot climb what the method wants.
     """
 
     attack: Attack
     threat: AnyThreat
+    method: Method = field(default_factory=Hardened)
 
     def __post_init__(self) -> None:
-        """Refuse radii that belong to certain pictures."""
+        """Refuse what cannot be trained against."""
         if isinstance(self.threat.eps, Tensor):
             raise OptionError("train: eps is a tensor; allowed: one number for all pictures. Pass eps=8/255.")
+        if self.attack.access < Access.GRADIENT:
+            raise OptionError(
+                f"train: attack {self.attack.name!r} looks only at {self.attack.access.name.lower()} and ranks no "
+                "points by loss; allowed: attacks by gradient, such as PGD(steps=10)."
+            )
 
     def harden(
-        self, model: nn.Module, x: Tensor, y: Tensor, place: Tensor, *, seed: int, strength: float = 1.0
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        place: Tensor,
+        *,
+        seed: int,
+        strength: float = 1.0,
+        objective: Objective | None = None,
     ) -> Tensor:
-        """The pictures (N, C, H, W) moved to the highest loss that the attack finds, within `strength` eps.
+        """The pictures (N, C, H, W) moved uphill by the attack, within `strength` eps.
 
-        The engine attacks in evaluation mode and gives the model back as it was; pictures that are misclassified
-        already are attacked as well. `place` (N,) keys the noise.
+        The last point of an attack in a fixed number of gradients, as training takes it since Madry et al.; of any
+        other the best: the highest loss, or for one that heeds no radius the smallest change that fools.
+        The model is lent in evaluation mode and given back as it was; pictures that are misclassified already are
+        attacked as well. `place` (N,) keys the noise; `objective` is climbed in the place of the attack's own loss.
         """
         threat = self.threat.with_eps(strength * self.threat.eps)
-        found = run(self.attack, model, x, y, threat, seed=seed, batch=len(x), picture=place, aim="highest_loss")
+        if straight(self.attack, threat):
+            return final_points(self.attack, model, x, y, threat, seed=seed, picture=place, objective=objective)
+        assert objective is None  # the method asks for it only of straight attacks
+        aim: Aim = "smallest" if self.unlimited else "highest_loss"
+        found = run(self.attack, model, x, y, threat, seed=seed, batch=len(x), picture=place, aim=aim)
         return found.x_adv
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether the attack heeds no radius, so that every picture is fooled sooner or later."""
+        return minimal(self.attack)
+
+    @property
+    def judge(self) -> Attack:
+        """The attack that validation pictures are to withstand: this one, or `JUDGE` where it takes too few steps."""
+        return JUDGE if getattr(self.attack, "straight", False) and self.attack.rounds <= ENOUGH else self.attack
+
     def withstood(self, model: nn.Module, pictures: Pictures, *, batch: int, seed: int) -> int:
-        """How many pictures are right and stay right under the attack."""
+        """How many pictures are right and stay right under the judge's attack."""
         kept = 0
         for part in rows_of(pictures, batch):
             found = run(
-                self.attack,
+                self.judge,
                 model,
                 pictures.x(part, float_type(model)),
                 pictures.labels[part],
@@ -67,6 +103,7 @@ class Adversary:
         return {
             "attack": {"name": self.attack.name, **to_plain(self.attack)},
             "threat": plain(self.threat),
+            "method": {"name": self.method.name, **to_plain(self.method)},
         }
 
 
@@ -76,24 +113,6 @@ def inner_attack(name: str, options: Mapping[str, str] | None = None) -> Attack:
     Source: Madry et al. 2018, arXiv:1706.06083, sec. 5, has 7 steps of 2 at eps=8 on CIFAR-10.
     """
     return build(name, {**FEW_STEPS.get(name, {}), **(options or {})})
-
-
-def paired(attack: Attack | None, threat: AnyThreat | None) -> Adversary | None:
-    """Both or neither. Raises: `OptionError` for one alone, and for an attack that takes no gradient."""
-    if attack is None and threat is None:
-        return None
-    if attack is None or threat is None:
-        given, missing = ("threat", "attack") if attack is None else ("attack", "threat")
-        raise OptionError(
-            f"train: {given} given without {missing}; allowed: both, for adversarial training, or neither. "
-            "For example attack=PGD(steps=10), threat=Linf(eps=8/255)."
-        )
-    if attack.access < Access.GRADIENT:
-        raise OptionError(
-            f"train: attack {attack.name!r} looks only at {attack.access.name.lower()} and ranks no points by loss; "
-            "allowed: attacks by gradient, such as PGD(steps=10)."
-        )
-    return Adversary(attack, threat)
 
 
 def rows_of(pictures: Pictures, batch: int) -> tuple[Tensor, ...]:

@@ -2,9 +2,10 @@
 
     train.json         options, seed, data, model, adversary, provenance: written once, at the start
     metrics.jsonl      one line an epoch
-    checkpoint.pt      model and optimiser after the last whole epoch; gone when the run is finished
+    checkpoint.pt      where it stands, after every epoch and every minute; gone when the run is finished
     timing.json        seconds: all that differs between two equal runs
     model.safetensors  and card.json: the trained model, written last
+    last/              the same of the last epoch, where an earlier one was kept as the best
 
 A kill at any moment leaves each file whole, and the run resumable.
 """
@@ -18,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import Tensor, nn
 
 from holdfast.errors import RunError
 from holdfast.files import dotted, dump_json, write_atomically
 from holdfast.models import Card, load, save
 from holdfast.train.history import Epoch, lines
+from holdfast.train.state import State
 
-ABOUT, METRICS, CHECKPOINT, TIMING = "train.json", "metrics.jsonl", "checkpoint.pt", "timing.json"
+ABOUT, METRICS, CHECKPOINT, TIMING, LAST = "train.json", "metrics.jsonl", "checkpoint.pt", "timing.json", "last"
 # Told, but not compared when a run is resumed: neither changes the weights.
 ONLY_TOLD = ("provenance.python", "provenance.platform", "provenance.command")
 
@@ -36,38 +38,36 @@ class Folder:
 
     path: Path
 
-    def keep(self, model: nn.Module, optimiser: optim.Optimizer, history: Sequence[Epoch]) -> None:
-        """Write the state after a whole epoch; only then is the epoch known to have happened."""
+    def keep(self, state: State) -> None:
+        """Write the state; only then are its steps known to have happened."""
         buffer = io.BytesIO()
-        state = {
-            "model": model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "history": [epoch.plain() for epoch in history],
-        }
-        torch.save(state, buffer)
+        torch.save(state.plain(), buffer)
         write_atomically(self.path / CHECKPOINT, buffer.getvalue())
-        write_atomically(self.path / METRICS, lines(history))
+        write_atomically(self.path / METRICS, lines(state.history))
 
-    def restore(self, model: nn.Module, optimiser: optim.Optimizer) -> tuple[Epoch, ...]:
-        """Put the last whole epoch's state back; returns the epochs behind it, none for a run killed before."""
+    def restore(self, state: State) -> None:
+        """Put the kept state back, if there is one: a run killed at once has none."""
         path = self.path / CHECKPOINT
         if not path.is_file():
-            return ()
+            return
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            model.load_state_dict(state["model"])
-            optimiser.load_state_dict(state["optimiser"])
-            history = tuple(Epoch.read(epoch) for epoch in state["history"])
+            state.restore(torch.load(path, map_location="cpu", weights_only=True))
         except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, EOFError, OSError) as error:
             raise RunError(
                 f"{str(path)!r} is damaged ({type(error).__name__}). Delete it and run again with --resume: "
                 "training begins anew with the same options."
             ) from error
-        write_atomically(self.path / METRICS, lines(history))
-        return history
+        write_atomically(self.path / METRICS, lines(state.history))
 
-    def finish(self, model: nn.Module, card: Card) -> Card:
-        """Write the trained model; the checkpoint has done its service."""
+    def finish(self, model: nn.Module, card: Card, last: Mapping[str, Tensor] | None = None) -> Card:
+        """Write the trained model, and in a folder of their own the `last` weights where others were better; the
+        checkpoint has done its service.
+        """
+        if last is not None:
+            kept = {name: value.clone() for name, value in model.state_dict().items()}
+            model.load_state_dict(dict(last))
+            save(self.path / LAST, model, card)
+            model.load_state_dict(kept)
         written = save(self.path, model, card)
         (self.path / CHECKPOINT).unlink(missing_ok=True)
         return written

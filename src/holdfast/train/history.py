@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 
@@ -27,24 +27,55 @@ class Epoch:
     """One pass over the training pictures."""
 
     number: int  # from 1
-    loss: float  # mean cross-entropy of the pictures trained on, each before its step
+    loss: float  # mean of the pictures trained on, each before its step, without penalties
     train: Count  # right answers on the pictures trained on, adversarial ones included, each before its step
     validation: Count | None  # right answers on the whole validation split
-    robust: Count | None  # validation pictures that withstood the attack, of the first few
+    robust: Count | None  # validation pictures that withstood an attack, of the first few
+    learning_rate: float | None = None  # at the last step
+    passes: tuple[float, float] | None = None  # forward and backward ones a training picture, scoring left out
+    figures: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # mean and largest, by name
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
+        counts = {name: getattr(self, name) for name in ("train", "validation", "robust")}
         return {
-            name: Count(*value).plain() if isinstance(value, tuple) else value for name, value in asdict(self).items()
+            **asdict(self),
+            **{name: count.plain() if count else None for name, count in counts.items()},
+            "passes": None if self.passes is None else list(self.passes),
+            "figures": {name: list(pair) for name, pair in self.figures.items()},
         }
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Epoch":
         """What `plain` wrote."""
-        values: dict[str, Any] = {k: Count(**v) if isinstance(v, Mapping) else v for k, v in plain.items()}
+        values = dict(plain)
+        for name in ("train", "validation", "robust"):
+            values[name] = Count(**values[name]) if values[name] else None
+        if values.get("passes") is not None:
+            values["passes"] = tuple(values["passes"])
+        values["figures"] = {name: tuple(pair) for name, pair in values.get("figures", {}).items()}
         return cls(**values)
+
+    def watched(self, which: str) -> float | None:
+        """The share right that decides the best epoch: of "validation", or "robust"."""
+        count: Count | None = self.robust if which == "robust" else self.validation
+        return None if count is None else count.rate
 
 
 def lines(history: Sequence[Epoch]) -> bytes:
     """metrics.jsonl: one line an epoch."""
     return "".join(json.dumps(epoch.plain(), allow_nan=False) + "\n" for epoch in history).encode()
+
+
+def best_of(history: Sequence[Epoch], which: str) -> Epoch:
+    """The first epoch with the largest share right; the last one where nothing is watched."""
+    if which == "none":
+        return history[-1]
+    return max(history, key=lambda epoch: epoch.watched(which) or 0.0)
+
+
+def stalled(history: Sequence[Epoch], which: str, patience: int | None) -> bool:
+    """Whether as many epochs in a row as `patience` were no better than the best one."""
+    if patience is None or which == "none" or not history:
+        return False
+    return history[-1].number - best_of(history, which).number >= patience

@@ -15,7 +15,7 @@ def scores(model: nn.Module, validation: Pictures | None, course: Course) -> tup
     if validation is None:
         return None, None
     model.eval()
-    batch = max(256, course.options.batch)
+    batch, adversary = max(256, course.options.batch), course.recipe.adversary
     right = 0
     with torch.no_grad():
         for rows in rows_of(validation, batch):
@@ -23,8 +23,8 @@ def scores(model: nn.Module, validation: Pictures | None, course: Course) -> tup
             right += int((answer == validation.labels[rows]).sum())
     clean = Count(right, len(validation))
     count = min(course.options.attacked, len(validation))
-    if course.adversary is None or not count:
+    if adversary is None or adversary.unlimited or not count:
         return clean, None
     few = validation.take(slice(0, count))
-    kept = course.adversary.withstood(model, few, batch=batch, seed=course.key(0, "validation"))
+    kept = adversary.withstood(model, few, batch=batch, seed=course.key(0, "validation"))
     return clean, Count(kept, count)

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from holdfast.data import Pictures
-from holdfast.errors import DataError
+from holdfast.errors import DataError, OptionError
 from holdfast.models import Card, check_answer
 from holdfast.models import architecture as named
 from holdfast.options import to_plain
+from holdfast.train.recipe import Recipe
 
 
 def card_for(
@@ -97,7 +98,37 @@ def check_fit(model: nn.Module, pictures: Pictures, validation: Pictures | None,
     check_answer(model, pictures.shape, len(pictures.classes), name)
 
 
+def check_recipe(recipe: Recipe, pictures: Pictures, validation: Pictures | None, empty_classes: bool) -> None:
+    """Raise where a recipe asks for validation pictures that are not there, or the pictures do not suffice for it.
+
+    Raises: `OptionError` for the first; `DataError` for fewer pictures than a batch, or a class without any.
+    """
+    options = recipe.options
+    asked = f"watch={options.watch!r}" if options.watch != "none" else "schedule='plateau'"
+    if validation is None and (options.watch != "none" or options.schedule == "plateau"):
+        raise OptionError(f"train: {asked} without validation pictures; allowed: with them. Pass validation=.")
+    if len(pictures) < options.batch:
+        raise DataError(
+            f"{pictures.name}: {len(pictures)} pictures are fewer than a batch of {options.batch}; allowed: batches of "
+            f"at most all pictures. Pass batch={len(pictures)}, or more pictures."
+        )
+    counts = pictures.labels.bincount(minlength=len(pictures.classes)).tolist()
+    empty = [name for name, count in zip(pictures.classes, counts, strict=True) if not count]
+    if empty and not empty_classes:
+        raise DataError(
+            f"{pictures.name}: no training pictures of class {', '.join(map(repr, empty))}; allowed: at least one of "
+            "each. Raise the limit, or leave the class out."
+        )
+
+
 def on_device(pictures: Pictures, device: torch.device) -> Pictures:
     """The same pictures with their bytes on the device, to be made floats a batch at a time."""
     moved = {name: getattr(pictures, name).to(device) for name in ("images", "labels", "place")}
     return replace(pictures, **moved)
+
+
+def channels_last(model: nn.Module) -> None:
+    """Put the weights of convolutions into the layout that has a pixel's channels side by side."""
+    for weight in model.parameters():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)

@@ -1,40 +1,40 @@
-"""One epoch: shuffled batches, a schedule that is a function of time, one optimiser step a batch."""
+"""A step of training: a batch, what the adversary makes of it, the loss, one move of the weights."""
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
 from holdfast.access import borrow
 from holdfast.access.borrow import float_type
 from holdfast.data import Pictures
 from holdfast.errors import ModelError
-from holdfast.train.adversary import Adversary, broken
-from holdfast.train.history import Count
+from holdfast.train.labels import Labels
 from holdfast.train.options import TrainOptions
-
-RISE = 0.2  # share of the one-cycle schedule in which the step size grows
-STEPS_BETWEEN_LOOKS = {"cuda": 50}  # a look at the losses waits for the device; on a CPU it costs nothing
-
-Tick = Callable[[int], None]
-"""Called with the number of pictures done since the last call."""
+from holdfast.train.recipe import Recipe
+from holdfast.train.step import Step
+from holdfast.train.world import Alone, World, largest_of
 
 
 @dataclass(frozen=True)
 class Course:
     """Everything but model and data that decides the weights."""
 
-    options: TrainOptions
-    adversary: Adversary | None
+    recipe: Recipe
     seed: int
+    world: World = field(default_factory=Alone)
 
-    def key(self, epoch: int, use: str) -> int:
-        """A seed of its own for every epoch and use, so that a resumed run needs no generator's state."""
-        digest = hashlib.sha256(f"{self.seed}/{epoch}/{use}".encode()).digest()
+    @property
+    def options(self) -> TrainOptions:
+        """Those of the recipe."""
+        return self.recipe.options
+
+    def key(self, *use: object) -> int:
+        """A seed of its own for every use, so that a resumed run needs no generator's state."""
+        digest = hashlib.sha256("/".join(map(str, (self.seed, *use))).encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
 
@@ -54,27 +54,13 @@ class Moment:
         return (self.epoch - 1 + (self.step - 1) / self.steps) / options.epochs
 
 
-def make_optimiser(model: nn.Module, options: TrainOptions) -> optim.Optimizer:
-    """The optimiser over the weights that are not frozen."""
-    weights = [p for p in model.parameters() if p.requires_grad]
-    if not weights:
-        raise ModelError("the model has no weights to train; allowed: at least one with requires_grad=True.")
-    rate, decay = options.peak, options.weight_decay
-    if options.optimiser == "sgd":
-        momentum = options.momentum
-        return optim.SGD(weights, rate, momentum=momentum, nesterov=momentum > 0, weight_decay=decay)
-    kind = optim.AdamW if options.optimiser == "adamw" else optim.Adam
-    return kind(weights, rate, weight_decay=decay)
+@dataclass(frozen=True)
+class Outcome:
+    """What a step leaves for the record; of this process's part of the batch, each before the weights moved."""
 
-
-def rate(options: TrainOptions, time: float) -> float:
-    """The step size at a share `time` of the training, in [0, 1).
-
-    Source: one cycle cf. Smith & Topin 2017, arXiv:1708.07120; here linear both ways, momentum left alone.
-    """
-    if options.schedule == "constant":
-        return options.peak
-    return options.peak * min(time / RISE, (1 - time) / (1 - RISE))
+    loss: Tensor  # () sum over the pictures, without penalties
+    right: Tensor  # () int64
+    figures: dict[str, Tensor]  # (N,) each
 
 
 def batches(count: int, batch: int, seed: int) -> list[Tensor]:
@@ -89,38 +75,86 @@ def batches(count: int, batch: int, seed: int) -> list[Tensor]:
     return parts
 
 
-def one_epoch(
-    model: nn.Module,
-    optimiser: optim.Optimizer,
-    pictures: Pictures,
-    course: Course,
-    epoch: int,
-    tick: Tick | None = None,
-) -> tuple[float, Count]:
-    """Train on every picture once; returns the mean loss and the right answers, each before its step.
+def one_step(
+    model: nn.Module, optimiser: optim.Optimizer, pictures: Pictures, rows: Tensor, course: Course, now: Moment
+) -> Outcome:
+    """One step on some pictures, those of all processes.
 
-    The global generator, which dropout draws from, is seeded for the epoch and put back.
-    Raises: `ModelError` with the step at which the loss stopped being finite.
+    The global generator, which dropout draws from, is seeded for the step and put back.
     """
     device = pictures.images.device
-    parts = batches(len(pictures), course.options.batch, course.key(epoch, "order"))
-    losses: list[Tensor] = []
-    right = torch.zeros((), dtype=torch.int64, device=device)
-    looks = STEPS_BETWEEN_LOOKS.get(device.type, 1)
-    model.train()
-    with own_generator(device, course.key(epoch, "dropout")):
-        for step, rows in enumerate(parts, start=1):
-            now = Moment(epoch, step, len(parts))
-            loss, correct = one_step(model, optimiser, pictures, rows.to(device), course, now)
-            losses.append(loss * len(rows))
-            right += correct
-            if step % looks == 0 or step == len(parts):
-                check(losses[-looks:], now, course.options)
-            if tick is not None:
-                tick(len(rows))
-    if broken(model):
-        raise diverged(course.options, f"the last step of epoch {epoch}")
-    return float(torch.stack(losses).double().sum()) / len(pictures), Count(int(right), len(pictures))
+    mine = course.world.mine(rows).to(device)
+    with (
+        own_generator(device, course.key(now.epoch, now.step, course.world.rank, "dropout")),
+        precision(course.options, device),
+    ):
+        step = prepared(model, pictures, mine, course, now)
+        outcome, total = differentiate(step, course, len(rows))
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+    move(model, optimiser, course)
+    return outcome
+
+
+def prepared(model: nn.Module, pictures: Pictures, rows: Tensor, course: Course, now: Moment) -> Step:
+    """The batch as the loss sees it: its adversarial share is moved."""
+    recipe, place = course.recipe, pictures.place[rows]
+    x, y = pictures.x(rows, float_type(model)), pictures.labels[rows]
+    if course.options.channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    return Step(
+        model=model,
+        x=x,
+        labels=Labels(y),
+        place=place,
+        seen=attacked(model, x, y, place, course, now),
+        loss=recipe.loss,
+        seed=course.key(now.epoch, now.step, "penalty"),
+        sloped=any(penalty.wants_slope for penalty in recipe.penalties),
+        ghost=course.options.ghost,
+        largest=lambda values: largest_of(course.world, values),
+    )
+
+
+def differentiate(step: Step, course: Course, count: int) -> tuple[Outcome, Tensor]:
+    """What the weights are to descend, its mean over the `count` pictures of all processes, and what to tell of it."""
+    recipe = course.recipe
+    losses = step.losses if recipe.adversary is None else recipe.adversary.method(step)
+    whole = losses
+    for penalty in recipe.penalties:
+        whole = whole + penalty(step)
+    right = (step.logits.detach().argmax(1) == step.labels.y).sum()
+    return Outcome(losses.detach().sum(), right, step.figures), whole.sum() / count
+
+
+def move(model: nn.Module, optimiser: optim.Optimizer, course: Course) -> None:
+    """One move of the weights, by the gradient of all processes."""
+    weights = [p for p in model.parameters() if p.grad is not None]
+    course.world.add_up(p.grad for p in weights if p.grad is not None)
+    if course.options.clip is not None:
+        nn.utils.clip_grad_norm_(weights, course.options.clip)
+    optimiser.step()
+
+
+def attacked(model: nn.Module, x: Tensor, y: Tensor, place: Tensor, course: Course, now: Moment) -> Tensor:
+    """The batch with its adversarial share; which pictures those are is chance, as the batch is shuffled."""
+    options, adversary = course.options, course.recipe.adversary
+    strength = min(1.0, now.share(options) / options.warm_up) if options.warm_up else 1.0
+    if adversary is None or not strength or not len(x):
+        return x
+    count = max(1, round(options.mix * len(x)))
+    x, y, place, rest = x[:count], y[:count], place[:count], x[count:]
+    seed = course.key(now.epoch, "attack")
+    try:
+        with borrow(model), torch.no_grad():
+            climbed = adversary.method.climbed(model, x)
+        moved = adversary.harden(model, x, y, place, seed=seed, strength=strength, objective=climbed)
+    except ModelError as error:
+        # When an earlier step has ruined the weights, the attack is the first to notice.
+        if not finite_on(model, x):
+            raise diverged(options, str(now)) from error
+        raise
+    return torch.cat([moved, rest]) if len(rest) else moved
 
 
 @contextmanager
@@ -135,44 +169,11 @@ def own_generator(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
-def one_step(
-    model: nn.Module,
-    optimiser: optim.Optimizer,
-    pictures: Pictures,
-    rows: Tensor,
-    course: Course,
-    now: Moment,
-) -> tuple[Tensor, Tensor]:
-    """One step on some pictures; returns the mean loss and the number of right answers, both before it."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate(course.options, now.share(course.options))
-    x, y = pictures.x(rows, float_type(model)), pictures.labels[rows]
-    if course.adversary is not None:
-        x = attacked(model, x, y, pictures.place[rows], course, now)
-    logits = model(x)
-    loss = F.cross_entropy(logits, y)
-    optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    optimiser.step()
-    return loss.detach(), (logits.detach().argmax(1) == y).sum()
-
-
-def attacked(model: nn.Module, x: Tensor, y: Tensor, place: Tensor, course: Course, now: Moment) -> Tensor:
-    """The batch with its adversarial share; which pictures those are is chance, as the batch is shuffled."""
-    options, adversary = course.options, course.adversary
-    strength = min(1.0, now.share(options) / options.warm_up) if options.warm_up else 1.0
-    if adversary is None or not strength:
-        return x
-    count = max(1, round(options.mix * len(x)))
-    seed = course.key(now.epoch, "attack")
-    try:
-        moved = adversary.harden(model, x[:count], y[:count], place[:count], seed=seed, strength=strength)
-    except ModelError as error:
-        # When an earlier step has ruined the weights, the attack is the first to notice.
-        if not finite_on(model, x):
-            raise diverged(options, str(now)) from error
-        raise
-    return torch.cat([moved, x[count:]])
+def precision(options: TrainOptions, device: torch.device) -> AbstractContextManager[object]:
+    """Passes in bfloat16 where that is wanted: convolutions and products, while losses stay in float32."""
+    if options.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def finite_on(model: nn.Module, x: Tensor) -> bool:
@@ -181,17 +182,18 @@ def finite_on(model: nn.Module, x: Tensor) -> bool:
         return bool(lent(x).isfinite().all())
 
 
-def check(losses: list[Tensor], now: Moment, options: TrainOptions) -> None:
-    """Raise at the first of the last losses that is not finite; the last one is of this moment."""
-    finite = torch.stack(losses).isfinite()
-    if not bool(finite.all()):
-        ago = len(losses) - 1 - int((~finite).nonzero()[0])
-        raise diverged(options, str(replace(now, step=now.step - ago)))
-
-
-def diverged(options: TrainOptions, where: str) -> ModelError:
+def diverged(options: TrainOptions, where: str, places: Tensor | None = None) -> ModelError:
     """The error for a loss that is NaN or infinite."""
+    shown = ""
+    if places is not None:
+        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+        shown = f", on the pictures at {', '.join(map(str, places[:3].tolist()))}{more}"
     return ModelError(
-        f"training: the loss is no longer finite at {where}; nothing of it is saved. learning_rate is "
-        f"{options.peak:g}; try learning_rate={options.peak / 10:g}, and check that the pictures lie in [0, 1]."
+        f"training: the loss is no longer finite at {where}{shown}; nothing of it is saved. learning_rate is "
+        f"{options.peak:g}; try learning_rate={options.peak / 10:g} or clip=1, and check that the pictures lie in "
+        "[0, 1]."
     )
+
+
+Tick = Callable[[int], None]
+"""Called with the number of pictures done since the last call."""

@@ -10,20 +10,18 @@ import torch
 from torch import nn
 
 from holdfast.access.borrow import home
-from holdfast.attacks import Attack
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.files import alone
 from holdfast.models import Card
-from holdfast.threats import AnyThreat
 from holdfast.train.about import about, training
-from holdfast.train.adversary import paired
+from holdfast.train.epochs import epochs
 from holdfast.train.folder import Folder, begin
 from holdfast.train.history import Epoch
-from holdfast.train.options import TrainOptions
-from holdfast.train.scores import scores
-from holdfast.train.start import check_fit, on_device
-from holdfast.train.steps import Course, make_optimiser, one_epoch
+from holdfast.train.recipe import Recipe
+from holdfast.train.start import channels_last, check_fit, check_recipe, on_device
+from holdfast.train.state import State
+from holdfast.train.steps import Course
 
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all epochs)."""
@@ -44,38 +42,38 @@ def train(
     model: Card | nn.Module,
     pictures: Pictures,
     *,
-    options: TrainOptions | None = None,
+    recipe: Recipe | None = None,
     validation: Pictures | None = None,
-    threat: AnyThreat | None = None,
-    attack: Attack | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
     out: Path | str | None = None,
     resume: bool = False,
+    empty_classes: bool = False,
     command: Sequence[str] = (),
     progress: Progress | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
-    """Train a classifier by cross-entropy, on the pictures or on adversarial ones made from them as it goes.
+    """Train a classifier by a recipe: on the pictures, or on adversarial ones made from them as it goes.
 
     Args: `model` a card (see `card_for`), whose model is made with weights drawn from `seed`, or a module, which is
-    trained in place; `validation` is scored after each epoch and decides nothing; `threat` and `attack`, given
-    together, make training adversarial: at every step the share `options.mix` of the batch is replaced by what the
-    attack finds for it (highest loss, model in evaluation mode); `seed` decides first weights, order, dropout and
-    noise, and no global generator is left changed; `device` for the model of a card, the CPU if None; `out` a
-    folder for the run, which needs a card; `resume` goes on with a run that was killed, to the same weights on a
-    CPU with the same number of threads; `command` (its words) goes on record; `on_epoch` is called after each
-    epoch. The weights are those after the last epoch.
+    trained in place; `recipe` what is done, by default the usual options and cross-entropy; `validation` is scored
+    after each epoch and decides nothing, unless the recipe says so (`watch`, `plateau`); `seed` decides first weights,
+    order, dropout and noise, and no global generator is left changed; `device` for the model of a card, the CPU if
+    None; `out` a folder for the run, which needs a card; `resume` goes on with a run that was killed, to the same
+    weights on a CPU with the same number of threads; `empty_classes` allows classes without a training picture;
+    `command` (its words) goes on record; `on_epoch` is called after each epoch. The weights are those after the last
+    epoch, or of the best one where one is watched.
 
     Raises: `OptionError`, `DataError`, `ModelError` for input that cannot be trained; `ModelError` when the loss is
-    not finite any more, with the step; `RunError` when `out` cannot be written, or was begun with other options.
-    Cost: an epoch is one forward and one backward pass a picture, and the attack's passes besides.
+    not finite any more, with the step; `RunError` when `out` cannot be written, or was begun with another recipe.
+    Cost: an epoch is one forward and one backward pass a picture, and the passes of adversary and penalties besides.
     Source: adversarial training cf. Madry et al. 2018, arXiv:1706.06083, sec. 2.
     """
-    options = options or TrainOptions()
-    course = Course(options, paired(attack, threat), seed)
+    recipe = recipe or Recipe()
+    course = Course(recipe, seed)
     net, card = _made(model, seed, device, out)
     check_fit(net, pictures, validation, card.architecture if card else type(net).__name__)
+    check_recipe(recipe, pictures, validation, empty_classes)
     folder = None
     if out is not None and card is not None:
         folder = begin(out, about(course, net, card, pictures, validation, command), resume=resume)
@@ -83,11 +81,13 @@ def train(
             return Trained(done[0].to(home(net, pictures.images)), done[1], done[2], folder.path, 0.0)
     begun = perf_counter()
     with nullcontext() if folder is None else alone(folder.path):
-        history = _epochs(net, pictures, validation, course, folder, resume, progress, on_epoch)
+        state = _run(net, pictures, validation, course, folder, resume, progress, on_epoch)
+        kept, last = state.results(course.options)
+        net.load_state_dict(kept)
         if card is not None:
-            card = replace(card, training=training(course, pictures, history))
-            card = folder.finish(net, card) if folder else card
-    return Trained(net.eval(), card, history, folder.path if folder else None, perf_counter() - begun)
+            card = replace(card, training=training(course, pictures, state.history))
+            card = folder.finish(net, card, None if last is kept else last) if folder else card
+    return Trained(net.eval(), card, state.history, folder.path if folder else None, perf_counter() - begun)
 
 
 def _made(
@@ -104,7 +104,7 @@ def _made(
     return (model if device is None else model.to(device)), None
 
 
-def _epochs(
+def _run(
     model: nn.Module,
     pictures: Pictures,
     validation: Pictures | None,
@@ -113,15 +113,17 @@ def _epochs(
     resume: bool,
     progress: Progress | None,
     on_epoch: Callable[[Epoch], None] | None,
-) -> tuple[Epoch, ...]:
+) -> State:
     """All epochs that are left, each kept in the folder before the next begins."""
-    device = home(model, pictures.images)
+    device, options = home(model, pictures.images), course.options
+    if options.channels_last:
+        channels_last(model)
     pictures = on_device(pictures, device)
     validation = None if validation is None else on_device(validation, device)
-    optimiser = make_optimiser(model, course.options)
-    history = folder.restore(model, optimiser) if folder else ()
-    total = len(pictures) * course.options.epochs
-    seen = len(pictures) * len(history)
+    state = State.begin(model, options, device)
+    if folder is not None:
+        folder.restore(state)
+    seen = len(pictures) * len(state.history) + min(options.batch * state.step, len(pictures))
     seconds: list[float] = []
     earlier = folder.starts() if folder else []
 
@@ -129,17 +131,15 @@ def _epochs(
         nonlocal seen
         seen += count
         if progress is not None:
-            progress(seen, total)
+            progress(seen, len(pictures) * options.epochs)
 
-    for number in range(len(history) + 1, course.options.epochs + 1):
-        begun = perf_counter()
-        loss, right = one_epoch(model, optimiser, pictures, course, number, tick)
-        epoch = Epoch(number, loss, right, *scores(model, validation, course))
-        history = (*history, epoch)
+    keep = folder.keep if folder else lambda state: None
+    begun = perf_counter()
+    for epoch in epochs(state, pictures, validation, course, keep, tick):
         seconds.append(perf_counter() - begun)
         if folder is not None:
-            folder.keep(model, optimiser, history)
             folder.time(earlier, seconds, resumed=resume)
         if on_epoch is not None:
             on_epoch(epoch)
-    return history
+        begun = perf_counter()
+    return state

@@ -1,0 +1,98 @@
+"""Epoch after epoch: shuffled batches, a rate for each step, scores at the end, and a state that is kept as it goes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.access.borrow import float_type
+from holdfast.data import Pictures
+from holdfast.train.adversary import broken, rows_of
+from holdfast.train.averaging import after_epoch, after_step, judged
+from holdfast.train.history import Epoch, stalled
+from holdfast.train.passes import counted
+from holdfast.train.schedule import rate
+from holdfast.train.scores import scores
+from holdfast.train.state import State
+from holdfast.train.steps import Course, Moment, Tick, batches, diverged, one_step
+
+STEPS_BETWEEN_LOOKS = {"cuda": 50}  # a look at the losses waits for the device; on a CPU it costs nothing
+SECONDS_BETWEEN_KEEPS = 60.0
+
+Keep = Callable[[State], None]
+"""Called with a state that is whole and sound, after every epoch and now and then in between."""
+
+
+def epochs(
+    state: State,
+    pictures: Pictures,
+    validation: Pictures | None,
+    course: Course,
+    keep: Keep,
+    tick: Tick | None = None,
+) -> Iterator[Epoch]:
+    """All epochs that are left, each kept before it is given out."""
+    options = course.options
+    while state.epoch <= options.epochs and not stalled(state.history, options.watch, options.patience):
+        found = one_epoch(state, pictures, course, keep, tick)
+        shown = partial(plain_batches, state.model, pictures, options.batch)
+        after_epoch(state.average, state.model, options, found.number, shown)
+        clean, robust = scores(judged(state.average, state.model), validation, course)
+        state.finish_epoch(replace(found, validation=clean, robust=robust), options)
+        keep(state)
+        yield state.history[-1]
+
+
+def one_epoch(state: State, pictures: Pictures, course: Course, keep: Keep, tick: Tick | None = None) -> Epoch:
+    """Train on every picture once, or on those that an interrupted epoch has left.
+
+    Raises: `ModelError` with the step at which the loss stopped being finite.
+    """
+    model, options, number = state.model, course.options, state.epoch
+    parts = batches(len(pictures), options.batch, course.key(number, "order"))
+    errors = [1 - epoch.validation.rate for epoch in state.history if epoch.validation is not None]
+    looks = STEPS_BETWEEN_LOOKS.get(pictures.images.device.type, 1)
+    unseen: list[Tensor] = []  # losses that nobody has looked at
+    kept, size = monotonic(), 0.0
+    model.train()
+    with counted(model) as passes:
+        for done, rows in enumerate(parts[state.step :], start=state.step + 1):
+            now = Moment(number, done, len(parts))
+            size = rate(options, now.share(options), errors)
+            for group in state.optimiser.param_groups:
+                group["lr"] = size
+            outcome = one_step(model, state.optimiser, pictures, rows, course, now)
+            after_step(state.average, model, options)
+            state.tally.add(outcome)
+            state.step = done
+            unseen.append(outcome.loss)
+            if done % looks == 0 or done == len(parts):
+                check(unseen, now, course, parts)
+                unseen = []
+                if monotonic() - kept > SECONDS_BETWEEN_KEEPS and course.world.size == 1 and not broken(model):
+                    state.tally.go(passes)
+                    keep(state)
+                    kept = monotonic()
+            if tick is not None:
+                tick(len(rows))
+        state.tally.go(passes)
+    if broken(model):
+        raise diverged(options, f"the last step of epoch {number}")
+    return state.tally.epoch(number, len(pictures), size, course.world)
+
+
+def check(losses: list[Tensor], now: Moment, course: Course, parts: list[Tensor]) -> None:
+    """Raise at the first of the last losses that is not finite; the last one is of this moment."""
+    finite = torch.stack(losses).isfinite()
+    if not bool(finite.all()):
+        step = now.step - (len(losses) - 1 - int((~finite).nonzero()[0]))
+        raise diverged(course.options, str(replace(now, step=step)), parts[step - 1])
+
+
+def plain_batches(model: nn.Module, pictures: Pictures, batch: int) -> Iterator[Tensor]:
+    """All training pictures as they are, in order."""
+    for rows in rows_of(pictures, max(256, batch)):
+        yield pictures.x(rows, float_type(model))
