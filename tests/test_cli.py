@@ -74,7 +74,8 @@ def evaluated(trained, tmp_path_factory):
 
 def test_train_writes_a_model_and_its_scores(tmp_path):
     out = tmp_path / "run"
-    line = "train --data digits --model cnn --model-set width=0.5 --epochs 2 --limit 100 --train-set optimiser=sgd"
+    line = "train --data digits --model cnn --model-set width=0.5 --epochs 2 --limit 100 --batch 50"
+    line += " --train-set optimiser=sgd"
     result = plain(line, "--seed", 3, "--out", out)
     assert result["run"] == str(out)
     assert set(result["validation"]) == {"k", "n", "rate", "low", "high"}
@@ -89,7 +90,7 @@ def test_train_writes_a_model_and_its_scores(tmp_path):
 def test_train_adversarially(tmp_path):
     line = (
         "train --data digits --model linear --adversarial pgd --threat l2 --eps 1/2 --set steps=2 --epochs 1 "
-        "--limit 60 --train-set attacked=20 --no-normalize"
+        "--limit 60 --batch 30 --train-set attacked=20 --no-normalize"
     )
     result = plain(line, "--out", tmp_path / "run")
     assert result["robust"]["n"] == 20
@@ -100,17 +101,17 @@ def test_train_adversarially(tmp_path):
 
 
 def test_train_tells_people_each_epoch_and_what_next(tmp_path):
-    result = done("train --data digits --model linear --epochs 2 --limit 60 --out", tmp_path / "run")
+    result = done("train --data digits --model linear --epochs 2 --limit 60 --batch 30 --out", tmp_path / "run")
     assert "epoch 2 of 2: loss" in result.stderr
-    assert "training: 60 of 120 pictures" in result.stderr
+    assert "training: 30 of 120 pictures" in result.stderr
     assert "trained linear on digits: 2 epochs" in result.stdout
     assert f"next: holdfast evaluate --model {tmp_path / 'run'} --data digits" in result.stdout
     assert "epoch" not in result.stdout.replace("epochs", "")
 
 
 def test_what_is_next_names_the_threat_of_training(tmp_path):
-    line = "train --data digits --model linear --epochs 1 --limit 60 --adversarial pgd --threat rotation --eps 20"
-    result = done(f"{line} --threat-set shift=0 --out", tmp_path / "run")
+    line = "train --data digits --model linear --epochs 1 --limit 60 --batch 30 --adversarial pgd --threat rotation"
+    result = done(f"{line} --eps 20 --threat-set shift=0 --out", tmp_path / "run")
     assert "--data digits --threat rotation --threat-set shift=0 --eps 20" in result.stdout
 
 
@@ -123,8 +124,8 @@ def test_train_resumes_a_finished_run_to_itself(trained):
 
 def test_train_names_its_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line = "train --data digits --model linear --adversarial fgsm --eps 0.1 --epochs 1 --limit 40 --no-validation"
-    assert plain(line)["run"] == "runs/linear-digits-fgsm-linf"
+    line = "train --data digits --model linear --adversarial fgsm --eps 0.1 --epochs 1 --limit 40 --batch 20"
+    assert plain(f"{line} --no-validation")["run"] == "runs/linear-digits-fgsm-linf"
 
 
 # Evaluate, report, merge
@@ -378,7 +379,7 @@ def test_substitute_writes_a_model_and_how_near_it_comes(stolen, trained):
 
 
 def test_substitute_is_told_to_people_and_may_compare_nothing(trained, tmp_path):
-    line = "substitute --data digits --model linear --limit 40 --epochs 1 --held-out none --victim"
+    line = "substitute --data digits --model linear --limit 40 --train-set batch=20 --epochs 1 --held-out none --victim"
     result = done(line, trained, "--out", tmp_path / "run")
     assert "trained on 40 labels of" in result.stdout
     assert "held-out" not in result.stdout

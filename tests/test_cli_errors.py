@@ -208,14 +208,18 @@ BAD = {
         "attacks by gradient",
     ),
     "train diverges": (
-        "train --data digits --model linear --limit 40 --epochs 9 --lr 1e35 --train-set schedule=constant "
+        "train --data digits --model linear --limit 40 --batch 40 --epochs 9 --lr 1e35 --train-set schedule=constant "
         "--train-set optimiser=sgd --no-validation --out {}/diverged",
         1,
         "no longer finite at the last step of epoch 2",
     ),
-    "train in a folder in use": ("train --data digits --model linear --limit 40 --out {}/good", 1, "Pass --resume"),
+    "train in a folder in use": (
+        "train --data digits --model linear --limit 40 --batch 40 --out {}/good",
+        1,
+        "Pass --resume",
+    ),
     "train changed options": (
-        "train --data digits --model linear --limit 40 --out {}/good --resume",
+        "train --data digits --model linear --limit 40 --batch 40 --out {}/good --resume",
         1,
         "was begun with other options: ",
     ),

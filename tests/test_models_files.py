@@ -98,7 +98,9 @@ def test_transposed_and_shared_weights_are_saved(tmp_path):
         model.linear1.weight = nn.Parameter(model.linear1.weight.t().contiguous().t())
         model.linear.bias = nn.Parameter(torch.zeros(20)[::2])
     save(tmp_path, model, card())
-    assert torch.equal(load(tmp_path)[0](X), model(X))
+    found, weights = load(tmp_path)[0], model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in found.state_dict().items())
+    torch.testing.assert_close(found(X), model(X))  # another layout may be summed in another order
 
 
 @pytest.mark.parametrize(

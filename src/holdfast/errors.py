@@ -4,7 +4,7 @@ Every error that holdfast raises on purpose is a `HoldfastError`; its text is on
 The command line prints that line and exits 2 for an `OptionError` (wrong usage) and 1 for the others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -14,6 +14,14 @@ class HoldfastError(Exception):
 
 class OptionError(HoldfastError, ValueError):
     """An option is outside what is allowed, or a name is unknown."""
+
+
+class OptionErrors(OptionError):
+    """Several options are outside what is allowed: a line each, below one that says how many."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join([f"{len(problems)} problems:", *(f"  {problem}" for problem in problems)]))
+        self.problems = tuple(problems)
 
 
 class DataError(HoldfastError):

@@ -182,8 +182,8 @@ ATTACKS: dict[str, type[Attack]] = {
 }
 
 
-def build(name: str, options: Mapping[str, str] | None = None) -> Attack:
-    """An attack by its name, with options as text, e.g. `build("pgd", {"steps": "100"})`.
+def build(name: str, options: Mapping[str, object] | None = None) -> Attack:
+    """An attack by its name, with options as values or text, e.g. `build("pgd", {"steps": "100"})`.
 
     Raises: `OptionError` for an unknown name, option or value, with the nearest known ones.
     """

@@ -54,6 +54,16 @@ Data = Annotated[
         rich_help_panel=PICTURES,
     ),
 ]
+SomeData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="NAME|FOLDER",
+        help="A data set (see `holdfast list data`), or a folder with a sub-folder of pictures a class.",
+        rich_help_panel=PICTURES,
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -84,6 +94,43 @@ Threat = Annotated[
         rich_help_panel=ATTACK,
     ),
 ]
+SomeThreat = Annotated[
+    str | None,
+    typer.Option(
+        "--threat",
+        "--norm",
+        metavar="NAME",
+        help="What the attack may do to a picture: linf, the usual one, l2, ...; `holdfast list threats`.",
+        rich_help_panel=ATTACK,
+    ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="What is made of adversarial pictures, such as trades:beta=6; see `holdfast list methods`.",
+        rich_help_panel=ATTACK,
+    ),
+]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        "--loss",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="Of a picture, such as cross-entropy:smoothing=0.1; see `holdfast list training`.",
+        rich_help_panel=TRAINING,
+    ),
+]
+TrainPenalty = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--penalty",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="What is added to the loss, such as tv:eps=0.01; may be repeated. See `holdfast list penalties`.",
+        rich_help_panel=TRAINING,
+    ),
+]
 ThreatSet = Annotated[
     list[str] | None,
     typer.Option(
@@ -98,6 +145,14 @@ Low = Annotated[
 ]
 High = Annotated[
     float, typer.Option("--high", help="Largest value of a pixel that an attack may use.", rich_help_panel=ATTACK)
+]
+SomeLow = Annotated[
+    float | None,
+    typer.Option("--low", help="Smallest value of a pixel that an attack may use; 0.", rich_help_panel=ATTACK),
+]
+SomeHigh = Annotated[
+    float | None,
+    typer.Option("--high", help="Largest value of a pixel that an attack may use; 1.", rich_help_panel=ATTACK),
 ]
 Set = Annotated[
     list[str] | None,

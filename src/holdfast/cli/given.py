@@ -48,6 +48,18 @@ def pairs(given: Sequence[str] | None, flag: str) -> dict[str, str]:
     return found
 
 
+def named(text: str, flag: str) -> dict[str, str]:
+    """ "tv:eps=0.01,norm=l2" as {"name": "tv", "eps": "0.01", "norm": "l2"}.
+
+    Raises: `OptionError` for another form.
+    """
+    name, colon, rest = text.partition(":")
+    if not name.strip() or (colon and not rest.strip()):
+        raise OptionError(f"{flag} {text!r}; allowed: NAME or NAME:OPTION=VALUE,OPTION=VALUE.")
+    options = pairs([one for one in rest.split(",") if one.strip()], flag)
+    return {"name": name.strip(), **options}
+
+
 def part(text: str | None) -> tuple[int, int] | None:
     """ "1/4" as (1, 4). Raises: `OptionError` for another form."""
     if text is None:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from holdfast import ranks
 from holdfast.cli.screen import stop_logging
-from holdfast.errors import FailedElsewhere, HoldfastError, OptionError
+from holdfast.errors import FailedElsewhere, HoldfastError, OptionError, OptionErrors
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -117,6 +117,8 @@ def message(error: Exception) -> str | None:
     """The line for an error that is the input's or the machine's; None for a bug."""
     if hasattr(error, "format_message"):  # Typer's own, of a command line that it cannot read
         return usage(error)
+    if isinstance(error, OptionErrors):
+        return f"error: {error}"
     if isinstance(error, HoldfastError):
         return f"error: {one_line(error)}"
     if isinstance(error, OSError) and error.errno is not None:

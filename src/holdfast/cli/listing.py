@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, is_dataclass
+from itertools import takewhile
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +25,8 @@ def command(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="WHAT", help="attacks, models, data, threats, views, suites, checks, losses or training."
+            metavar="WHAT",
+            help="attacks, models, data, threats, views, suites, checks, losses, training, methods, penalties, recipes",
         ),
     ] = None,
     json: flags.Json = False,
@@ -105,9 +107,34 @@ def _losses() -> Iterable[Entry]:
 
 
 def _training() -> Iterable[Entry]:
-    from holdfast.train import TrainOptions
+    from holdfast.train import LOSSES, TrainOptions
 
-    return [Entry("train", first_sentence(TrainOptions), options_of(TrainOptions))]
+    options = [Entry("train", first_sentence(TrainOptions), options_of(TrainOptions))]
+    return [*options, *(Entry(f"loss {name}", first_sentence(kind), options_of(kind)) for name, kind in LOSSES.items())]
+
+
+def _methods() -> Iterable[Entry]:
+    from holdfast.train import METHODS
+
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in METHODS.items()]
+
+
+def _penalties() -> Iterable[Entry]:
+    from holdfast.train import PENALTIES
+
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in PENALTIES.items()]
+
+
+def _recipes() -> Iterable[Entry]:
+    from holdfast.train import shipped
+
+    return [Entry(name, about(text)) for name, text in shipped().items()]
+
+
+def about(recipe: str) -> str:
+    """What the comment at the head of a recipe says, as one line."""
+    head = takewhile(lambda line: line.startswith("#"), recipe.splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in head).removesuffix(".")
 
 
 LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
@@ -120,6 +147,9 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "checks": _checks,
     "losses": _losses,
     "training": _training,
+    "methods": _methods,
+    "penalties": _penalties,
+    "recipes": _recipes,
 }
 
 

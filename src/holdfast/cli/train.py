@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,41 +15,59 @@ from holdfast.cli.screen import Screen, duration
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
-    from holdfast.train import Adversary, Epoch, Trained
+    from torch import nn
+
+    from holdfast.data import Pictures
+    from holdfast.models import Card
+    from holdfast.threats import AnyThreat
+    from holdfast.train import Epoch, Plan, Trained
 
 
 def command(
-    data: flags.Data,
+    recipe_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RECIPE.toml]", help="A recipe: data, model and all that training does."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="A recipe that comes with the library; see `holdfast list recipes`.",
+            rich_help_panel=flags.TRAINING,
+        ),
+    ] = None,
+    data: flags.SomeData = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--model",
             "-m",
-            metavar="NAME",
-            help="An architecture; see `holdfast list models`.",
+            metavar="NAME|FILE.py:FACTORY",
+            help="An architecture, see `holdfast list models`, or your own.",
             rich_help_panel=flags.MODEL,
         ),
-    ],
+    ] = None,
     data_dir: flags.DataDir = None,
     limit: flags.Limit = None,
     resize: flags.Resize = None,
     validation: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--validation/--no-validation",
-            help="Score the validation split after each epoch.",
+            help="Score the validation split after each epoch, as is usual.",
             rich_help_panel=flags.PICTURES,
         ),
-    ] = True,
+    ] = None,
     model_set: flags.ModelSet = None,
     normalize: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--normalize/--no-normalize",
-            help="Put the training pictures' mean and standard deviation inside the model.",
+            help="Put the training pictures' mean and standard deviation inside the model, as is usual.",
             rich_help_panel=flags.MODEL,
         ),
-    ] = True,
+    ] = None,
     device: flags.Device = "auto",
     epochs: flags.Epochs = None,
     batch: Annotated[
@@ -58,6 +77,8 @@ def command(
         float | None, typer.Option("--learning-rate", "--lr", help="Largest step size.", rich_help_panel=flags.TRAINING)
     ] = None,
     train_set: flags.TrainSet = None,
+    loss: flags.Loss = None,
+    penalty: flags.TrainPenalty = None,
     adversarial: Annotated[
         str | None,
         typer.Option(
@@ -67,62 +88,79 @@ def command(
             rich_help_panel=flags.ATTACK,
         ),
     ] = None,
-    threat: flags.Threat = "linf",
+    method: flags.Method = None,
+    threat: flags.SomeThreat = None,
     threat_set: flags.ThreatSet = None,
     eps: Annotated[
         str | None,
         typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
     ] = None,
-    low: flags.Low = 0.0,
-    high: flags.High = 1.0,
+    low: flags.SomeLow = None,
+    high: flags.SomeHigh = None,
     attack_set: flags.Set = None,
-    seed: flags.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=flags.RUN)
+    ] = None,
     out: flags.Out = None,
     resume: flags.Resume = False,
     threads: flags.Threads = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train a classifier: ordinarily, or hardened with --adversarial.
+    """Train a classifier by a recipe, by flags, or by a recipe with flags laid over it.
 
     Writes a folder with the model that `evaluate --model` takes. Interrupted, it goes on with --resume.
     """
-    from holdfast.options import parse
-    from holdfast.train import Recipe, TrainOptions, card_for, train
+    from holdfast.train import train
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
-    named = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
-    options = parse(TrainOptions, merged(named, given.pairs(train_set, "--train-set")))
-    box = {"low": low, "high": high, "options": given.pairs(threat_set, "--threat-set")}
-    adversary = _adversary(adversarial, threat, eps, box, given.pairs(attack_set, "--set"))
-    where = common.device_of(device)
-    pictures = common.pictures_of(screen, data, "train", data_dir=data_dir, limit=limit, resize=resize)
-    held_out = common.pictures_of(screen, data, "validation", data_dir=data_dir, resize=resize) if validation else None
-    card = card_for(model, pictures, given.pairs(model_set, "--model-set"), normalize=normalize)
-    hardened = f"{adversarial}-{threat}" if adversarial else None
-    folder = out or given.run_name(model, data, hardened)
+    train_options = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
+    over = {
+        "data": told(name=data, limit=limit, resize=resize, validation=validation),
+        "model": told(name=model, normalize=normalize) | given.pairs(model_set, "--model-set"),
+        "train": merged(train_options, given.pairs(train_set, "--train-set")),
+        "loss": given.named(loss, "--loss") if loss else {},
+        "penalties": [given.named(text, "--penalty") for text in penalty or ()],
+        "adversary": {
+            "attack": told(name=adversarial) | given.pairs(attack_set, "--set"),
+            "threat": told(name=threat, eps=eps, low=low, high=high) | given.pairs(threat_set, "--threat-set"),
+            "method": given.named(method, "--method") if method else {},
+        },
+        "seed": seed,
+    }
+    planned = plan_of(recipe_file, recipe, over)
+    where, chosen = common.device_of(device), planned.data
+    resized = None if chosen.resize is None else str(chosen.resize)
+    load = partial(common.pictures_of, screen, str(chosen.name), data_dir=data_dir, resize=resized)
+    pictures = load("train", limit=chosen.limit)
+    held_out = load("validation") if chosen.validation else None
+    folder = out or run_name(planned, recipe_file, recipe)
     with screen.progress() as bar, resumable():
         trained = train(
-            card,
+            start_of(planned, pictures),
             pictures,
-            recipe=Recipe(options=options, adversary=adversary),
+            recipe=planned.recipe,
             validation=held_out,
-            seed=seed,
+            seed=planned.seed,
             device=where,
             out=folder,
             resume=resume,
             command=["holdfast", *sys.argv[1:]],
             progress=lambda done, total: bar.update(done, total, "training"),
-            on_epoch=lambda epoch: screen.note(epoch_line(epoch, options.epochs)),
+            on_epoch=lambda epoch: screen.note(epoch_line(epoch, planned.recipe.options.epochs)),
         )
-    against = _flags(threat, threat_set, eps) if adversarial else "--eps 8/255"
-    screen.result(_plain(trained), *_shown(trained, model, data, data_dir, against))
+    screen.result(_plain(trained), *_shown(trained, planned, data_dir))
+
+
+def told(**values: object) -> dict[str, object]:
+    """Those that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
     """Options given by flags of their own and by name. Raises: `OptionError` for one given both ways."""
-    flagged = {name: value for name, value in named.items() if value is not None}
+    flagged = told(**named)
     for name in flagged:
         if name in options:
             raise OptionError(
@@ -131,24 +169,68 @@ def merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str,
     return {**flagged, **options}
 
 
-def _adversary(
-    attack: str | None, threat: str, eps: str | None, box: Mapping[str, Any], options: Mapping[str, str]
-) -> "Adversary | None":
-    """Who is trained against; nobody without --adversarial."""
-    from holdfast import threats
-    from holdfast.train import Adversary, inner_attack
+def plan_of(file: Path | None, recipe: str | None, over: Mapping[str, Any]) -> "Plan":
+    """The recipe of a file, or of that name, or none, with the flags laid over it.
 
-    if attack is None:
-        if eps is not None or options or box["options"]:
-            flag = "--eps" if eps is not None else "--set" if options else "--threat-set"
-            raise OptionError(
-                f"{flag} without --adversarial; allowed: with an attack to train against. Add --adversarial pgd."
-            )
-        return None
-    made = inner_attack(attack, options)
-    if eps is None:
+    Raises: `OptionError` with all that is wrong with it; also where data or model are named nowhere.
+    """
+    from holdfast.train import file_text, read_recipe, recipe_text
+
+    if file is not None and recipe is not None:
+        raise OptionError(f"recipe file {str(file)!r} and --recipe {recipe}; allowed: one of the two.")
+    text = "" if file is None and recipe is None else file_text(file) if file else recipe_text(str(recipe))
+    source = str(file or recipe or "flags")
+    laid = without_empty(over)
+    if not text:
+        check_adversary(laid.get("adversary", {}))
+    planned = read_recipe(text, source, laid)
+    for flag, value in (("--data", planned.data.name), ("--model", planned.model.name)):
+        if value is None:
+            raise OptionError(f"train: no {flag[2:]} named; allowed: by {flag}, or in a recipe. Add {flag} NAME.")
+    return planned
+
+
+def without_empty(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables without those that hold nothing, so that they lay nothing over a recipe's."""
+    kept = {name: without_empty(value) if isinstance(value, Mapping) else value for name, value in tables.items()}
+    return {name: value for name, value in kept.items() if value not in (None, {}, [])}
+
+
+def check_adversary(adversary: Mapping[str, Any]) -> None:
+    """Say which flag is missing where one of adversarial training was given, and there is no recipe.
+
+    Raises: `OptionError` for a flag that does nothing without --adversarial, and for that without --eps.
+    """
+    attack, threat = adversary.get("attack", {}), adversary.get("threat", {})
+    if adversary and "name" not in attack:
+        boxed = {"--threat": "name", "--low": "low", "--high": "high"}
+        given_with = {"--eps": "eps" in threat, "--set": attack, "--method": "method" in adversary}
+        given_with |= {flag: name in threat for flag, name in boxed.items()}
+        flag = next((name for name, there in given_with.items() if there), "--threat-set")
+        raise OptionError(
+            f"{flag} without --adversarial; allowed: with an attack to train against. Add --adversarial pgd."
+        )
+    if adversary and "eps" not in threat:
         raise OptionError("--adversarial without --eps; allowed: with a radius in pixel units. Add --eps 8/255.")
-    return Adversary(made, threats.build(threat, eps=given.number(eps, "--eps"), **box))
+    if adversary:
+        given.number(str(threat["eps"]), "--eps")
+
+
+def start_of(planned: "Plan", pictures: "Pictures") -> "Card | nn.Module":
+    """What training starts from: a card of the architecture that fits the pictures, or a user's own module."""
+    from holdfast.train import card_for
+
+    chosen = planned.model
+    return card_for(str(chosen.name), pictures, chosen.options, normalize=chosen.normalize)
+
+
+def run_name(planned: "Plan", file: Path | None, recipe: str | None) -> Path:
+    """Where the run goes that nobody named: after its recipe, or its model and data."""
+    if recipe is not None or file is not None:
+        return given.run_name(recipe or Path(str(file)).stem)
+    adversary = planned.recipe.adversary
+    hardened = f"{adversary.attack.name}-{adversary.threat.name}" if adversary else None
+    return given.run_name(planned.model.name, planned.data.name, hardened)
 
 
 def epoch_line(epoch: "Epoch", of: int) -> str:
@@ -180,19 +262,34 @@ def _plain(trained: "Trained") -> dict[str, Any]:
     }
 
 
-def _flags(threat: str, options: Sequence[str] | None, eps: str | None) -> str:
+def _threat_flags(threat: "AnyThreat") -> str:
     """What names the threat of training again."""
-    named = [] if threat == "linf" else ["--threat", threat]
-    return shlex.join([*named, *(word for text in options or () for word in ("--threat-set", text)), "--eps", str(eps)])
+    from holdfast.options import to_plain
+    from holdfast.threats import OWN, build
+
+    usual = build(threat.name, eps=0.0)
+    named = [] if threat.name == "linf" else ["--threat", threat.name]
+    own = {name: value for name, value in to_plain(threat).items() if value != getattr(usual, name)}
+    further = [
+        word for name, value in own.items() if name not in OWN for word in ("--threat-set", f"{name}={written(value)}")
+    ]
+    return shlex.join([*named, *further, "--eps", f"{threat.eps:g}"])
 
 
-def _shown(trained: "Trained", model: str, data: str, data_dir: Path | None, against: str) -> list[str]:
+def written(value: object) -> str:
+    """A value as it is written on the command line."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown(trained: "Trained", planned: "Plan", data_dir: Path | None) -> list[str]:
     """For people."""
-    given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     from holdfast.report.words import plural
 
-    last = trained.history[-1]
-    lines = [f"trained {model} on {data}: {plural(len(trained.history), 'epoch')} in {duration(trained.seconds)}"]
+    adversary, data, last = planned.recipe.adversary, str(planned.data.name), trained.history[-1]
+    given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    against = "--eps 8/255" if adversary is None else _threat_flags(adversary.threat)
+    epochs = plural(len(trained.history), "epoch")
+    lines = [f"trained {planned.model.name} on {data}: {epochs} in {duration(trained.seconds)}"]
     for name, count in (("validation", last.validation), ("under attack", last.robust)):
         if count is not None:
             lines.append(f"{name}: {count.k} of {count.n} right ({common.percent(count.rate)})")

@@ -20,6 +20,8 @@ from holdfast.models.parts import Shape
 from holdfast.models.preact_resnet import PreActResNet
 from holdfast.models.resnet import BottleneckResNet, ResNet
 from holdfast.models.resnext import ResNeXt
+from holdfast.models.user import is_user_model
+from holdfast.models.user_net import UserNet
 from holdfast.models.wide_resnet import WideResNet
 from holdfast.options import parse
 
@@ -29,7 +31,7 @@ class Architecture(Protocol):
 
     least: ClassVar[int]  # smallest height and width of a picture
 
-    def network(self, shape: Shape, classes: int) -> nn.Sequential:
+    def network(self, shape: Shape, classes: int) -> nn.Module:
         """A fresh network from pictures of `shape` (C, H, W) to `classes` logits."""
         ...
 
@@ -49,10 +51,13 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture(name: str, options: Mapping[str, object] | None = None) -> Architecture:
-    """The record of a named architecture with some options replaced; values may be text.
+    """The record of a named architecture, or of a user's own FILE.py:FACTORY, with some options replaced.
 
+    Values may be text.
     Raises: `OptionError` for an unknown name or option (with the nearest), or a value out of range.
     """
+    if is_user_model(name):
+        return parse(UserNet, {**(options or {}), "source": name})
     if name not in ARCHITECTURES:
         raise unknown("model", name, ARCHITECTURES)
     base = ARCHITECTURES[name]
@@ -91,8 +96,8 @@ def outline(
     std: Sequence[float] | None = None,
 ) -> nn.Module:
     """What `build` makes, without memory behind its weights (torch's meta device): their names and shapes only."""
-    with torch.device("meta"):
-        return _assemble(name, options, shape, classes, mean, std)
+    with torch.device("meta"), _repeatable(0):
+        return _assemble(name, options, shape, classes, mean, std).to("meta")
 
 
 def _assemble(

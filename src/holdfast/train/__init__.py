@@ -6,7 +6,10 @@ from holdfast.train.loss import LOSSES, CrossEntropy, Loss
 from holdfast.train.methods import METHODS, Hardened, Method
 from holdfast.train.options import TrainOptions
 from holdfast.train.penalties import PENALTIES, Penalty
+from holdfast.train.plan import DataChoice, ModelChoice, Plan
 from holdfast.train.recipe import Recipe
+from holdfast.train.recipe_file import file_text, read_recipe, shipped
+from holdfast.train.recipe_file import text_of as recipe_text
 from holdfast.train.start import card_for, statistics
 from holdfast.train.step import Step
 from holdfast.train.trainer import Trained, train
@@ -18,17 +21,24 @@ __all__ = [
     "Adversary",
     "Count",
     "CrossEntropy",
+    "DataChoice",
     "Epoch",
     "Hardened",
     "Loss",
     "Method",
+    "ModelChoice",
     "Penalty",
+    "Plan",
     "Recipe",
     "Step",
     "TrainOptions",
     "Trained",
     "card_for",
+    "file_text",
     "inner_attack",
+    "read_recipe",
+    "recipe_text",
+    "shipped",
     "statistics",
     "train",
 ]

@@ -107,8 +107,8 @@ class Adversary:
         }
 
 
-def inner_attack(name: str, options: Mapping[str, str] | None = None) -> Attack:
-    """An attack for training, by name with options as text: where none are given, few and large steps.
+def inner_attack(name: str, options: Mapping[str, object] | None = None) -> Attack:
+    """An attack for training, by name with options as values or text: where none are given, few and large steps.
 
     Source: Madry et al. 2018, arXiv:1706.06083, sec. 5, has 7 steps of 2 at eps=8 on CIFAR-10.
     """

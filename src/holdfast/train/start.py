@@ -10,6 +10,8 @@ from holdfast.data import Pictures
 from holdfast.errors import DataError, OptionError
 from holdfast.models import Card, check_answer
 from holdfast.models import architecture as named
+from holdfast.models.user import is_user_model
+from holdfast.models.user_net import sha256_of
 from holdfast.options import to_plain
 from holdfast.train.recipe import Recipe
 
@@ -19,16 +21,17 @@ def card_for(
     pictures: Pictures,
     options: Mapping[str, object] | None = None,
     *,
-    normalize: bool = True,
+    normalize: bool | None = None,
 ) -> Card:
-    """A card of a registered architecture that fits the pictures, for `train`.
+    """A card that fits the pictures, of a registered architecture or a user's own FILE.py:FACTORY, for `train`.
 
     Args: `options` of the architecture, as values or text; `normalize` puts the pictures' own mean and standard
-    deviation, channel by channel, inside the model.
+    deviation, channel by channel, inside the model: by default around those of the library, and not around a user's.
     Raises: `OptionError` for unknown names, wrong options or pictures too small; `DataError` for no pictures.
     """
-    record = named(architecture, options)
-    mean, std = statistics(pictures) if normalize else (None, None)
+    own = is_user_model(architecture)
+    record = named(architecture, {"sha256": sha256_of(architecture), **(options or {})} if own else options)
+    mean, std = statistics(pictures) if (not own if normalize is None else normalize) else (None, None)
     return Card(
         architecture=architecture,
         options=to_plain(record),
