@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise, run
+from holdfast.augment import AUGMENTATIONS, augmented, build
 from holdfast.draws import Draws
 from holdfast.threats import L1, L2, Linf
 from nets import small_net, tiny_case
@@ -32,6 +33,18 @@ def test_same_verdicts_as_on_the_cpu(attack, threat):
     assert there.x_adv.device.type == "cpu"
     assert torch.equal(here.success, there.success)
     torch.testing.assert_close(here.size, there.size, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_pictures_and_masks_are_augmented_as_on_the_cpu(name):
+    x, place = torch.rand(16, 3, 20, 24, dtype=torch.float64), torch.arange(16)
+    masks = None if name == "augmix" else (5 * x[:, 0]).long()
+    here = augmented(x, [build(name)], seed=3, place=place, masks=masks)
+    there = augmented(x.cuda(), [build(name)], seed=3, place=place, masks=None if masks is None else masks.cuda())
+    for own, other in zip(*[found if isinstance(found, tuple) else (found,) for found in (here, there)], strict=True):
+        assert other.device.type == "cuda"
+        # Where rounding crosses the middle between two levels or pixels, the answer may be the other one.
+        assert ((own - other.cpu()).abs() > 1e-6).double().mean() < 0.01
 
 
 def test_rounds_do_not_wait_for_the_device():

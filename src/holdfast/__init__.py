@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from holdfast import (
         access,
         attacks,
+        augment,
         bridges,
         data,
         draws,
@@ -45,6 +46,7 @@ __all__ = [
     "Noise",
     "access",
     "attacks",
+    "augment",
     "bridges",
     "data",
     "draws",

@@ -1,7 +1,10 @@
-"""Goals, and losses that grow towards them: `OBJECTIVES` by name, the bare formulas in `losses.formulas`."""
+"""Goals, and losses that grow towards them: `OBJECTIVES` by name, the bare formulas in `losses.formulas`.
 
-from holdfast.losses import formulas, objectives
+`losses.training` has those that only training needs.
+"""
+
+from holdfast.losses import formulas, objectives, training
 from holdfast.losses.goal import Goal
 from holdfast.losses.objectives import OBJECTIVES, Objective, objective
 
-__all__ = ["OBJECTIVES", "Goal", "Objective", "formulas", "objective", "objectives"]
+__all__ = ["OBJECTIVES", "Goal", "Objective", "formulas", "objective", "objectives", "training"]
