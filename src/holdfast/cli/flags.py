@@ -122,6 +122,24 @@ Loss = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Augment = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--augment",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="A random change of the pictures, such as crop:pad=4; may be repeated. See `holdfast list augmentations`.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Mixup = Annotated[
+    str | None,
+    typer.Option(
+        "--mixup",
+        metavar="OPTION=VALUE,...",
+        help="Superimpose pictures, such as alpha=1 or alpha=0.2,form=usual.",
+        rich_help_panel=TRAINING,
+    ),
+]
 TrainPenalty = Annotated[
     list[str] | None,
     typer.Option(

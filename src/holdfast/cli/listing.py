@@ -26,7 +26,8 @@ def command(
         str | None,
         typer.Argument(
             metavar="WHAT",
-            help="attacks, models, data, threats, views, suites, checks, losses, training, methods, penalties, recipes",
+            help="attacks, models, data, threats, views, suites, checks, losses, training, methods, augmentations, "
+            "penalties or recipes.",
         ),
     ] = None,
     json: flags.Json = False,
@@ -119,6 +120,13 @@ def _methods() -> Iterable[Entry]:
     return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in METHODS.items()]
 
 
+def _augmentations() -> Iterable[Entry]:
+    from holdfast.augment import AUGMENTATIONS, Mixup
+
+    kinds: dict[str, Any] = {**AUGMENTATIONS, "mixup": Mixup}
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in kinds.items()]
+
+
 def _penalties() -> Iterable[Entry]:
     from holdfast.train import PENALTIES
 
@@ -148,6 +156,7 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "losses": _losses,
     "training": _training,
     "methods": _methods,
+    "augmentations": _augmentations,
     "penalties": _penalties,
     "recipes": _recipes,
 }

@@ -78,6 +78,8 @@ def command(
     ] = None,
     train_set: flags.TrainSet = None,
     loss: flags.Loss = None,
+    augment: flags.Augment = None,
+    mixup: flags.Mixup = None,
     penalty: flags.TrainPenalty = None,
     adversarial: Annotated[
         str | None,
@@ -121,6 +123,8 @@ def command(
         "model": told(name=model, normalize=normalize) | given.pairs(model_set, "--model-set"),
         "train": merged(train_options, given.pairs(train_set, "--train-set")),
         "loss": given.named(loss, "--loss") if loss else {},
+        "augment": [given.named(text, "--augment") for text in augment or ()],
+        "mixup": given.pairs(mixup.split(","), "--mixup") if mixup else {},
         "penalties": [given.named(text, "--penalty") for text in penalty or ()],
         "adversary": {
             "attack": told(name=adversarial) | given.pairs(attack_set, "--set"),

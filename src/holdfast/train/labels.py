@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -12,3 +13,10 @@ class Labels:
     y: Tensor  # (N,) int64
     other: Tensor | None = None  # (N,) int64
     share: Tensor | None = None  # (N,) of the first picture
+
+    @property
+    def chief(self) -> Tensor:
+        """(N,) int64: the label with the larger share."""
+        if self.other is None or self.share is None:
+            return self.y
+        return torch.where(self.share >= 0.5, self.y, self.other)

@@ -36,6 +36,7 @@ from typing import Any
 
 from holdfast import threats
 from holdfast.attacks import ATTACKS
+from holdfast.augment import AUGMENTATIONS, Mixup
 from holdfast.errors import HoldfastError, OptionError, OptionErrors, unknown
 from holdfast.models import ARCHITECTURES
 from holdfast.options import option, parse, read
@@ -92,7 +93,7 @@ TOGETHER: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 ADVERSARIAL = ("mix", "warm_up", "attacked")  # options that do something only beside an adversary
 USUAL_THREAT = "linf"
-TABLES = ("data", "model", "train", "loss", "adversary", "penalties")
+TABLES = ("data", "model", "train", "loss", "augment", "mixup", "adversary", "penalties")
 
 
 class Problems:
@@ -216,6 +217,9 @@ def _parts(given: Plain, problems: Problems) -> dict[str, Any]:
         found["loss"] = problems.named(("loss",), given["loss"], "loss", LOSSES)
     if "adversary" in given:
         found["adversary"] = _adversary(problems.table(("adversary",), given["adversary"]), problems)
+    if "mixup" in given:
+        found["mixup"] = problems.record(("mixup",), Mixup, problems.table(("mixup",), given["mixup"]))
+    found["augment"] = _several("augment", "augmentation", AUGMENTATIONS, given, problems)
     found["penalties"] = _several("penalties", "penalty", PENALTIES, given, problems)
     return found
 

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
+from holdfast.augment import Augmentation, Mixup
 from holdfast.errors import OptionError
 from holdfast.options import to_plain
 from holdfast.train.adversary import Adversary
+from holdfast.train.labels import Labels
 from holdfast.train.loss import CrossEntropy, Loss
 from holdfast.train.options import TrainOptions
 from holdfast.train.step import Penalty
@@ -20,6 +24,8 @@ class Recipe:
 
     options: TrainOptions = field(default_factory=TrainOptions)
     loss: Loss = field(default_factory=CrossEntropy)
+    augment: tuple[Augmentation, ...] = ()
+    mixup: Mixup | None = None
     adversary: Adversary | None = None
     penalties: tuple[Penalty, ...] = ()
 
@@ -31,11 +37,31 @@ class Recipe:
                 "Add the adversary, or pass watch=validation."
             )
 
+        if self.mixup is not None:
+            self._mixable()
+
+    def _mixable(self) -> None:
+        """Refuse what needs one label a picture."""
+        beside = "an adversary" if self.adversary else None if self.loss == CrossEntropy() else f"loss {self.loss!r}"
+        if beside:
+            raise OptionError(
+                f"Recipe: mixup with {beside}; allowed: mixup with the plain cross-entropy, whose form it chooses, as "
+                "its pictures have two labels. Leave one of them out."
+            )
+
+    def losses(self, logits: Tensor, labels: Labels) -> Tensor:
+        """(N,), differentiable: of pictures with one label, or of mixed ones."""
+        if self.mixup is None or labels.other is None or labels.share is None:
+            return self.loss(logits, labels)
+        return self.mixup.loss(logits, labels.y, labels.other, labels.share)
+
     def plain(self) -> dict[str, Any]:
         """As train.json has it."""
         return {
             "options": to_plain(self.options),
             "loss": named(self.loss),
+            "augment": [named(one) for one in self.augment],
+            "mixup": named(self.mixup) if self.mixup else None,
             "adversary": self.adversary.plain() if self.adversary else None,
             "penalties": [named(penalty) for penalty in self.penalties],
         }

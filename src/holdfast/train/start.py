@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from holdfast.augment import augmented
 from holdfast.data import Pictures
 from holdfast.errors import DataError, OptionError
 from holdfast.models import Card, check_answer
@@ -115,6 +116,8 @@ def check_recipe(recipe: Recipe, pictures: Pictures, validation: Pictures | None
             f"{pictures.name}: {len(pictures)} pictures are fewer than a batch of {options.batch}; allowed: batches of "
             f"at most all pictures. Pass batch={len(pictures)}, or more pictures."
         )
+    # Once beforehand: some know no grey pictures, and none should say so only when training has begun.
+    augmented(pictures.x([0]), recipe.augment, seed=0, place=pictures.place[:1])
     counts = pictures.labels.bincount(minlength=len(pictures.classes)).tolist()
     empty = [name for name, count in zip(pictures.classes, counts, strict=True) if not count]
     if empty and not empty_classes:

@@ -10,7 +10,9 @@ from torch import Tensor, nn, optim
 
 from holdfast.access import borrow
 from holdfast.access.borrow import float_type
+from holdfast.augment import augmented
 from holdfast.data import Pictures
+from holdfast.draws import Draws
 from holdfast.errors import ModelError
 from holdfast.train.labels import Labels
 from holdfast.train.options import TrainOptions
@@ -83,12 +85,11 @@ def one_step(
     The global generator, which dropout draws from, is seeded for the step and put back.
     """
     device = pictures.images.device
-    mine = course.world.mine(rows).to(device)
     with (
         own_generator(device, course.key(now.epoch, now.step, course.world.rank, "dropout")),
         precision(course.options, device),
     ):
-        step = prepared(model, pictures, mine, course, now)
+        step = prepared(model, pictures, rows.to(device), course, now)
         outcome, total = differentiate(step, course, len(rows))
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
@@ -97,23 +98,39 @@ def one_step(
 
 
 def prepared(model: nn.Module, pictures: Pictures, rows: Tensor, course: Course, now: Moment) -> Step:
-    """The batch as the loss sees it: its adversarial share is moved."""
-    recipe, place = course.recipe, pictures.place[rows]
-    x, y = pictures.x(rows, float_type(model)), pictures.labels[rows]
+    """This process's part of a batch as the loss sees it: augmented, mixed, its adversarial share moved."""
+    recipe = course.recipe
+    x, labels, place = shown(pictures, rows, float_type(model), course, now)
     if course.options.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     return Step(
         model=model,
         x=x,
-        labels=Labels(y),
+        labels=labels,
         place=place,
-        seen=attacked(model, x, y, place, course, now),
-        loss=recipe.loss,
+        seen=attacked(model, x, labels.y, place, course, now),
+        loss=recipe.losses,
         seed=course.key(now.epoch, now.step, "penalty"),
         sloped=any(penalty.wants_slope for penalty in recipe.penalties),
         ghost=course.options.ghost,
         largest=lambda values: largest_of(course.world, values),
     )
+
+
+def shown(
+    pictures: Pictures, rows: Tensor, dtype: torch.dtype, course: Course, now: Moment
+) -> tuple[Tensor, Labels, Tensor]:
+    """This process's part of a batch with its labels and places: augmented, and mixed with the next of the batch."""
+    recipe, world = course.recipe, course.world
+    asked = rows if recipe.mixup else world.mine(rows)  # the next picture may be another process's
+    x, y, place = pictures.x(asked, dtype), pictures.labels[asked], pictures.place[asked]
+    if recipe.augment:
+        x = augmented(x, recipe.augment, seed=course.key(now.epoch, "augment"), place=place)
+    if recipe.mixup is None:
+        return x, Labels(y), place
+    x, other, y, second, place = (world.mine(one) for one in (x, x.roll(-1, 0), y, y.roll(-1), place))
+    x, share = recipe.mixup.mix(x, other, Draws(course.key(now.epoch, "mixup"), place))
+    return x, Labels(y, second, share), place
 
 
 def differentiate(step: Step, course: Course, count: int) -> tuple[Outcome, Tensor]:
@@ -123,7 +140,7 @@ def differentiate(step: Step, course: Course, count: int) -> tuple[Outcome, Tens
     whole = losses
     for penalty in recipe.penalties:
         whole = whole + penalty(step)
-    right = (step.logits.detach().argmax(1) == step.labels.y).sum()
+    right = (step.logits.detach().argmax(1) == step.labels.chief).sum()
     return Outcome(losses.detach().sum(), right, step.figures), whole.sum() / count
 
 
