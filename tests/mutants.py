@@ -19,6 +19,48 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "training pays for a look at the last point",
+        "attacks/final.py",
+        "for _ in range(attack.rounds - 1):",
+        "for _ in range(attack.rounds):",
+        "tests/test_train.py -k 'costs_its_gradients'",
+    ),
+    Mutant(
+        "pictures are augmented alike in every epoch",
+        "train/steps.py",
+        'seed=course.key(now.epoch, "augment")',
+        'seed=course.key("augment")',
+        "tests/test_recipes.py -k 'augmented_by_their_own_noise'",
+    ),
+    Mutant(
+        "mixed pictures keep their first label alone",
+        "train/recipe.py",
+        "return self.mixup.loss(logits, labels.y, labels.other, labels.share)",
+        "return self.loss(logits, labels)",
+        "tests/test_recipes.py -k 'mixup_mixes'",
+    ),
+    Mutant(
+        "both distorted versions are the same one",
+        "train/penalties/consistency.py",
+        "seed=step.seed ^ view",
+        "seed=step.seed",
+        "tests/test_recipes.py -k 'consistency_is'",
+    ),
+    Mutant(
+        "an attack named anew keeps the options of the old one",
+        "train/recipe_file.py",
+        "found[name] = dict(value) if another else overlaid(old, value)",
+        "found[name] = overlaid(old, value)",
+        "tests/test_recipes.py -k 'laid_over or laying_over'",
+    ),
+    Mutant(
+        "the user's file may have changed",
+        "models/user_net.py",
+        "file.is_file() and sha256_of_file(file) != self.sha256",
+        "not file.is_file()",
+        "tests/test_recipes.py -k 'users_own'",
+    ),
+    Mutant(
         "the gate looks at the rate instead of its lower end",
         "evaluate/gate.py",
         "return rate.low >= self.at_least",
@@ -469,9 +511,9 @@ MUTANTS = [
     Mutant(
         "training attacks at first success",
         "train/adversary.py",
-        'aim="highest_loss"',
-        'aim="first_success"',
-        "tests/test_train.py -k 'highest_loss'",
+        'else "highest_loss"',
+        'else "first_success"',
+        "tests/test_train.py -k 'librarys_own'",
     ),
     Mutant(
         "misclassified pictures are not trained against",
@@ -483,13 +525,13 @@ MUTANTS = [
     Mutant(
         "same order in every epoch",
         "train/steps.py",
-        'f"{self.seed}/{epoch}/{use}"',
-        'f"{self.seed}/{use}"',
+        "map(str, (self.seed, *use))",
+        "map(str, (self.seed, use[-1]))",
         "tests/test_train.py -k 'own_order'",
     ),
     Mutant(
         "training mode left off after an adversarial batch",
-        "train/steps.py",
+        "train/epochs.py",
         "    model.train()\n",
         "    model.eval()\n",
         "tests/test_train.py -k 'batch_norm_alone'",
