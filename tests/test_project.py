@@ -36,7 +36,7 @@ HEAVY = {
 }
 PACKAGES = [name for _, name, _ in pkgutil.iter_modules(holdfast.__path__, "holdfast.")]
 LIBRARY = [name for name in PACKAGES if name not in ("holdfast.cli", "holdfast.__main__")]
-INTERNAL = {"holdfast.files", "holdfast.generators", "holdfast.ranks"}  # no page in the reference
+INTERNAL = {"holdfast.drawing", "holdfast.files", "holdfast.generators", "holdfast.ranks"}  # no page in the reference
 MODULES = [name for _, name, _ in pkgutil.walk_packages(holdfast.__path__, "holdfast.") if "__main__" not in name]
 
 
@@ -112,6 +112,7 @@ def test_command_line_page_is_what_the_commands_say():
         ("attacks", "holdfast.extract.UNIVERSAL"),
         ("models", "holdfast.models.ARCHITECTURES"),
         ("data", "holdfast.data.SETS"),
+        ("reproduce", "holdfast.reproduce.REPRODUCTIONS"),
         ("commands", "holdfast.evaluate.SUITES"),
         ("report", "holdfast.evaluate.checks.SAMPLE_CHECKS"),
         ("report", "holdfast.evaluate.checks.RECORD_CHECKS"),
@@ -143,6 +144,14 @@ def test_examples_of_defended_models_run(capsys):
     assert "fail: " in plain
     assert "warn: " in averaging
     assert shape == "torch.Size([2, 1, 1, 8])"
+
+
+def test_example_of_a_reproduction_runs(capsys, tmp_path, monkeypatch):
+    # As a module: records look up the types of their fields there.
+    (tmp_path / "width_reproduction.py").write_text("".join(examples("docs/reproduce.md")))
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("width_reproduction")
+    assert capsys.readouterr().out == "True {'accuracy': 0.805}\n"
 
 
 def test_examples_of_transfer_run(capsys):

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from holdfast.report import axes, failures, figures, marks, spread, words
+from holdfast.drawing import axes, marks
+from holdfast.drawing.pictures import png
+from holdfast.report import failures, figures, spread, words
 from holdfast.report.gallery import first_of_each, gallery
-from holdfast.report.pictures import amplification, heat_map, in_box, perturbation, png
+from holdfast.report.pictures import amplification, heat_map, in_box, perturbation
 from holdfast.report.run import read, read_all
 from report_fixtures import Fake, records, write_run
 

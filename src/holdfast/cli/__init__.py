@@ -18,6 +18,7 @@ from holdfast.cli import (
     listing,
     merge,
     report,
+    reproduce,
     substitute,
     train,
     transfer,
@@ -62,6 +63,7 @@ app.command("transfer")(transfer.command)
 app.command("substitute")(substitute.command)
 app.command("universal")(universal.command)
 app.command("report")(report.command)
+app.command("reproduce")(reproduce.command)
 app.command("merge")(merge.command)
 app.command("list")(listing.command)
 app.add_typer(data.app, name="data")

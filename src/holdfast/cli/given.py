@@ -34,6 +34,14 @@ def number(text: str, flag: str) -> float:
     return found[0]
 
 
+def seeds(text: str) -> tuple[int, ...]:
+    """ "0,1,2" as whole numbers. Raises: `OptionError` for anything else, or one of them twice."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise OptionError(f"--seeds {text!r}; allowed: whole numbers from 0 up with commas between, each once: 0,1,2.")
+    return tuple(int(part) for part in parts)
+
+
 def pairs(given: Sequence[str] | None, flag: str) -> dict[str, str]:
     """["steps=40", ...] as {"steps": "40", ...}. Raises: `OptionError` without an equals sign, or for a name twice."""
     found: dict[str, str] = {}

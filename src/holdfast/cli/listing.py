@@ -27,7 +27,7 @@ def command(
         typer.Argument(
             metavar="WHAT",
             help="attacks, models, data, threats, views, suites, checks, losses, training, methods, augmentations, "
-            "penalties or recipes.",
+            "penalties, recipes or reproductions.",
         ),
     ] = None,
     json: flags.Json = False,
@@ -145,6 +145,12 @@ def about(recipe: str) -> str:
     return " ".join(line.removeprefix("#").strip() for line in head).removesuffix(".")
 
 
+def _reproductions() -> Iterable[Entry]:
+    from holdfast.reproduce import REPRODUCTIONS
+
+    return [Entry(name, one.title) for name, one in REPRODUCTIONS.items()]
+
+
 LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "attacks": _attacks,
     "models": _models,
@@ -159,6 +165,7 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "augmentations": _augmentations,
     "penalties": _penalties,
     "recipes": _recipes,
+    "reproductions": _reproductions,
 }
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.drawing import marks
 from holdfast.evaluate.statistics import Rate
-from holdfast.report import compare, failures, figures, marks, words
+from holdfast.report import compare, failures, figures, words
 from holdfast.report.pictures import heat_map
 from holdfast.report.recount import disagreements
 from holdfast.report.run import Run

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.report.axes import bottom, figure, place_x, place_y, side
-from holdfast.report.marks import colour, mark
+from holdfast.drawing.axes import bottom, figure, place_x, place_y, side
+from holdfast.drawing.marks import colour, mark
 
 
 @dataclass(frozen=True)

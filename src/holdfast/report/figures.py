@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.report.axes import FLOOR, LETTER, TOP, Span, bottom, figure, place_x, place_y, side, text
-from holdfast.report.marks import colour, mark
+from holdfast.drawing.axes import FLOOR, LETTER, TOP, Span, bottom, figure, place_x, place_y, side, text
+from holdfast.drawing.marks import colour, mark
 
 
 @dataclass(frozen=True)

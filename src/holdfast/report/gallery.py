@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.drawing.pictures import LARGEST, png
 from holdfast.report import words
 from holdfast.report.failures import class_names
-from holdfast.report.pictures import LARGEST, amplification, in_box, mask, perturbation, png
+from holdfast.report.pictures import amplification, in_box, mask, perturbation
 from holdfast.report.records import Records
 from holdfast.report.run import Run
 

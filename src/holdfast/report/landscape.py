@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.report.axes import FLOOR, HEIGHT, LEFT, RIGHT, TOP, WIDTH, figure, text
-from holdfast.report.marks import colour
+from holdfast.drawing.axes import FLOOR, HEIGHT, LEFT, RIGHT, TOP, WIDTH, figure, text
+from holdfast.drawing.marks import colour
 
 SINGLE = 6  # pictures with a map of their own
 GAP = 14  # between those

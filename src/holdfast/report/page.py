@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.drawing import STYLE
 from holdfast.report import compare, failures, figures, origins, spread, words
 from holdfast.report.column import VERDICTS, Column, columns
 from holdfast.report.course import Search, course
@@ -42,7 +43,7 @@ def environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([TEMPLATES, STYLE.parent]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,7 +1,5 @@
 """Pictures as PNG data URIs: originals, adversarial pictures, amplified perturbations, large tables as heat maps."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST = 96  # pixels a side; larger pictures are shrunk so that the page stays small
+from holdfast.drawing.pictures import png, uri
 
 
 def in_box(x: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
@@ -43,23 +41,6 @@ def perturbation(delta: NDArray[np.float64], factor: float) -> str:
     return png(0.5 + factor * delta, smooth=False)
 
 
-def png(picture: NDArray[np.float64], *, smooth: bool = True) -> str:
-    """A picture (C, H, W) in [0, 1], clipped, as a PNG data URI; one channel is grey, three are RGB, others averaged.
-
-    `smooth`: how a picture over `LARGEST` pixels is shrunk; a perturbation must not be averaged away to grey.
-    """
-    from PIL import Image
-
-    if len(picture) not in (1, 3):
-        picture = picture.mean(0, keepdims=True)
-    finite = np.nan_to_num(picture, nan=0.5)
-    pixels = np.rint(finite.clip(0, 1) * 255).astype(np.uint8)
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    if max(image.size) > LARGEST:
-        image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
-    return _uri(image)
-
-
 def mask(recorded: Any) -> str | None:
     """A mask as run.json has it, by the lengths of its stretches, as a PNG, white where changes were allowed."""
     if not isinstance(recorded, dict) or len(recorded["shape"]) not in (2, 3):
@@ -77,10 +58,4 @@ def heat_map(table: NDArray[np.int64]) -> str:
     strength = np.sqrt(part)[..., None]  # the square root lets rare confusions be seen
     colour = np.where(np.eye(len(table), dtype=bool)[..., None], (11, 110, 70), (190, 35, 20))
     pixels = np.rint(255 + strength * (colour - 255.0)).astype(np.uint8)
-    return _uri(Image.fromarray(pixels))
-
-
-def _uri(image: Any) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return uri(Image.fromarray(pixels))

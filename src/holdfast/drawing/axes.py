@@ -51,8 +51,8 @@ def bottom(ticks: Sequence[tuple[float, str]], span: Span, label: str) -> str:
     return "".join(parts)
 
 
-def figure(title: str, description: str, parts: Sequence[str]) -> str:
+def figure(title: str, description: str, parts: Sequence[str], height: float = HEIGHT) -> str:
     """A whole figure, told in words to those who do not see it."""
     told = escape(f"{title}. {description}", quote=True)
-    head = f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
+    head = f'<svg class="figure" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{told}">'
     return head + "".join(parts) + "</svg>"

@@ -1,0 +1,47 @@
+"""Sources' tables made anew, the published figures beside ours: one reproduction a file, one line here."""
+
+from typing import Any
+
+from holdfast.reproduce.bench import Bench
+from holdfast.reproduce.part import Part
+from holdfast.reproduce.reproduction import Preset, Reproduction
+from holdfast.reproduce.run import Reproduced, reproduce
+from holdfast.reproduce.table import (
+    Cell,
+    Column,
+    Ordering,
+    Plot,
+    Row,
+    Table,
+    cell_of,
+    descending,
+    joined,
+    judged,
+    near,
+    row,
+)
+from holdfast.reproduce.toys import TOYS
+
+__all__ = [
+    "REPRODUCTIONS",
+    "Bench",
+    "Cell",
+    "Column",
+    "Ordering",
+    "Part",
+    "Plot",
+    "Preset",
+    "Reproduced",
+    "Reproduction",
+    "Row",
+    "Table",
+    "cell_of",
+    "descending",
+    "joined",
+    "judged",
+    "near",
+    "reproduce",
+    "row",
+]
+
+REPRODUCTIONS: dict[str, Reproduction[Any]] = {one.name: one for one in (TOYS,)}
