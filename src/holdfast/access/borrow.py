@@ -20,20 +20,29 @@ def borrow(model: Model) -> Iterator[Model]:
     if not isinstance(model, nn.Module):
         yield model
         return
-    modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in wanted:
+            parameter.requires_grad_(False)
+        with resting(model):
+            yield model
+    finally:
+        for parameter, flag in wanted:
+            parameter.requires_grad_(flag)
+
+
+@contextmanager
+def resting(model: nn.Module) -> Iterator[nn.Module]:
+    """`model` in evaluation mode; every module's mode is restored at the end, on errors too."""
+    modes = [(module, module.training) for module in model.modules()]
     try:
         # Set directly: `eval()` may be overridden, and would not say what it changed.
         for module, _ in modes:
             module.training = False
-        for parameter, _ in wanted:
-            parameter.requires_grad_(False)
         yield model
     finally:
         for module, mode in modes:
             module.training = mode
-        for parameter, flag in wanted:
-            parameter.requires_grad_(flag)
 
 
 def float_type(model: Model) -> torch.dtype:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -33,7 +33,8 @@ class Card:
     options: Mapping[str, Any] = field(default_factory=dict)
     shape: Shape
     classes: tuple[str, ...]  # names, in order of the logits
-    mean: tuple[float, ...] | None = None  # a number a channel; None: the model does not normalise
+    # A number a channel, or the mean picture that is among the weights; None: the model does not normalise.
+    mean: tuple[float, ...] | Literal["pixels"] | None = None
     std: tuple[float, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT

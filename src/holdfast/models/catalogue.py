@@ -6,7 +6,7 @@ side of a picture it takes), one line here, one row in the test table.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from holdfast.errors import OptionError, unknown
 from holdfast.models.cnn import CNN
 from holdfast.models.linear import Linear
 from holdfast.models.mlp import MLP
-from holdfast.models.normalized import Normalized, check_statistics
+from holdfast.models.normalized import PIXELS, Normalized, check_statistics
 from holdfast.models.parts import Shape
 from holdfast.models.preact_resnet import PreActResNet
 from holdfast.models.resnet import BottleneckResNet, ResNet
@@ -70,7 +70,7 @@ def build(
     *,
     shape: Shape,
     classes: int,
-    mean: Sequence[float] | None = None,
+    mean: Sequence[float] | Literal["pixels"] | None = None,
     std: Sequence[float] | None = None,
     seed: int | None = None,
 ) -> nn.Module:
@@ -78,8 +78,9 @@ def build(
     training mode.
 
     Args: `options` fields of the architecture's record, as values or text; `mean` and `std` one number a
-    channel, given together, put `Normalized` around the network; `seed` makes the first weights repeatable
-    and leaves the global generator as it was, without it torch's global generator is used.
+    channel, given together, put `Normalized` around the network, with "pixels" as the mean for a mean picture, black at
+    first; `seed` makes the first weights repeatable and leaves the global generator as it was, without it torch's
+    global generator is used.
     Raises: `OptionError` for unknown names, values out of range, and pictures too small for the architecture.
     """
     with torch.device("cpu"), _repeatable(seed):
@@ -92,7 +93,7 @@ def outline(
     *,
     shape: Shape,
     classes: int,
-    mean: Sequence[float] | None = None,
+    mean: Sequence[float] | Literal["pixels"] | None = None,
     std: Sequence[float] | None = None,
 ) -> nn.Module:
     """What `build` makes, without memory behind its weights (torch's meta device): their names and shapes only."""
@@ -105,7 +106,7 @@ def _assemble(
     options: Mapping[str, object] | None,
     shape: Shape,
     classes: int,
-    mean: Sequence[float] | None,
+    mean: Sequence[float] | Literal["pixels"] | None,
     std: Sequence[float] | None,
 ) -> nn.Module:
     record = architecture(name, options)
@@ -114,6 +115,11 @@ def _assemble(
         raise OptionError(f"model {name!r}: mean={mean!r}, std={std!r}; allowed: both or neither.")
     if mean is None or std is None:
         return record.network(shape, classes)
+    if mean == PIXELS:
+        check_statistics((0.0,) * shape[0], std, channels=shape[0])
+        return Normalized(record.network(shape, classes), torch.zeros(shape), std)
+    if isinstance(mean, str):
+        raise OptionError(f"model {name!r}: mean={mean!r}; allowed: a number a channel, or {PIXELS!r}.")
     check_statistics(mean, std, channels=shape[0])
     return Normalized(record.network(shape, classes), mean, std)
 

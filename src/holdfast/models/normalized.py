@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -10,28 +11,34 @@ from holdfast.errors import OptionError
 
 
 class Normalized(nn.Module):
-    """`model` of (x - mean) / std, channel by channel; mean and std are buffers and are saved with the
-    weights.
+    """`model` of (x - mean) / std, channel by channel or with a mean of each pixel; mean and std are buffers and are
+    saved with the weights.
 
     Args: `model` from (N, C, H, W) to logits (N, K); `mean` and `std` one number a channel, in units of the
-    pixels.
+    pixels; or `mean` a picture (C, H, W).
     Raises: `OptionError` when the two differ in length, or a number is not finite, or a std is not positive.
     """
 
-    mean: Tensor  # (1, C, 1, 1)
+    mean: Tensor  # (1, C, 1, 1) or (1, C, H, W)
     std: Tensor  # (1, C, 1, 1)
 
-    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, model: nn.Module, mean: Sequence[float] | Tensor, std: Sequence[float]) -> None:
         super().__init__()
-        check_statistics(mean, std)
+        if not isinstance(mean, Tensor):
+            check_statistics(mean, std)
+            mean = torch.tensor(list(mean)).view(-1, 1, 1)
+        check_statistics([0.0] * len(mean), std)
         self.model = model
-        self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1))
+        self.register_buffer("mean", mean[None].clone())
         self.register_buffer("std", torch.tensor(list(std)).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] to logits (N, K)."""
         logits: Tensor = self.model((x - self.mean) / self.std)
         return logits
+
+
+PIXELS: Final = "pixels"  # the mean of a card whose model subtracts a mean picture, which is kept with the weights
 
 
 def check_statistics(mean: Sequence[float], std: Sequence[float], channels: int | None = None) -> None:

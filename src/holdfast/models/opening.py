@@ -1,5 +1,6 @@
 """What `--model NAME|RUN|FILE.py:FACTORY` means."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from holdfast.errors import ModelError, OptionError, unknown
 from holdfast.models.cards import CARD, Card, load
 from holdfast.models.catalogue import ARCHITECTURES, architecture, build
+from holdfast.models.normalized import PIXELS
 from holdfast.models.parts import Shape
 from holdfast.models.user import is_user_model, load_user
 from holdfast.models.weights import fit, read_weights
@@ -81,7 +83,8 @@ def _named(
         raise OptionError(f"model {name!r}: shape={shape!r}, classes={classes!r}; both are needed to build it.")
     state = read_weights(weights)
     mean, std = ([float(value) for value in state[key].flatten()] if key in state else None for key in ("mean", "std"))
-    model = build(name, options, shape=shape, classes=classes, mean=mean, std=std, seed=0)
+    pictured = mean is not None and len(mean) == math.prod(shape) > shape[0]
+    model = build(name, options, shape=shape, classes=classes, mean=PIXELS if pictured else mean, std=std, seed=0)
     fit(model, state, f"weights {str(weights)!r}")
     return model.eval()
 

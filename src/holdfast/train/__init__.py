@@ -2,14 +2,15 @@
 
 from holdfast.train.adversary import Adversary, inner_attack
 from holdfast.train.history import Count, Epoch
-from holdfast.train.loss import LOSSES, CrossEntropy, Loss
+from holdfast.train.loss import LOSSES, CrossEntropy, Hinge, Loss
 from holdfast.train.methods import METHODS, Hardened, Method
 from holdfast.train.options import TrainOptions
-from holdfast.train.penalties import PENALTIES, Penalty
+from holdfast.train.penalties import PENALTIES, Consistency, DeepDefense, Lipschitz, Penalty, TotalVariation
 from holdfast.train.plan import DataChoice, ModelChoice, Plan
 from holdfast.train.recipe import Recipe
 from holdfast.train.recipe_file import file_text, read_recipe, shipped
 from holdfast.train.recipe_file import text_of as recipe_text
+from holdfast.train.slopes import Slopes, slopes_of
 from holdfast.train.start import card_for, statistics
 from holdfast.train.step import Step
 from holdfast.train.trainer import Trained, train
@@ -19,18 +20,24 @@ __all__ = [
     "METHODS",
     "PENALTIES",
     "Adversary",
+    "Consistency",
     "Count",
     "CrossEntropy",
     "DataChoice",
+    "DeepDefense",
     "Epoch",
     "Hardened",
+    "Hinge",
+    "Lipschitz",
     "Loss",
     "Method",
     "ModelChoice",
     "Penalty",
     "Plan",
     "Recipe",
+    "Slopes",
     "Step",
+    "TotalVariation",
     "TrainOptions",
     "Trained",
     "card_for",
@@ -39,6 +46,7 @@ __all__ = [
     "read_recipe",
     "recipe_text",
     "shipped",
+    "slopes_of",
     "statistics",
     "train",
 ]

@@ -20,6 +20,7 @@ def _recipe(course: Course) -> dict[str, Any]:
     return {
         **course.recipe.plain(),
         "seed": course.seed,
+        "start": course.start,
     }
 
 

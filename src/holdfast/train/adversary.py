@@ -15,7 +15,7 @@ from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.losses import Objective
 from holdfast.options import to_plain
-from holdfast.threats import AnyThreat, plain
+from holdfast.threats import AnyThreat, plain, whole_box
 from holdfast.train.methods import Hardened, Method
 
 FEW_STEPS = {"pgd": {"steps": "7", "step_size": "0.25"}}
@@ -59,11 +59,13 @@ class Adversary:
         """The pictures (N, C, H, W) moved uphill by the attack, within `strength` eps.
 
         The last point of an attack in a fixed number of gradients, as training takes it since Madry et al.; of any
-        other the best: the highest loss, or for one that heeds no radius the smallest change that fools.
-        The model is lent in evaluation mode and given back as it was; pictures that are misclassified already are
+        other the best: the highest loss, or for one that heeds no radius the smallest change that fools, wherever in
+        the box; neither eps nor `strength` plays a part then, and what is misclassified already is left as it is.
+        The model is lent in evaluation mode and given back as it was; else pictures that are misclassified already are
         attacked as well. `place` (N,) keys the noise; `objective` is climbed in the place of the attack's own loss.
         """
-        threat = self.threat.with_eps(strength * self.threat.eps)
+        eps = whole_box(self.threat, tuple(x.shape[1:])) if self.unlimited else strength * self.threat.eps
+        threat = self.threat.with_eps(eps)
         if straight(self.attack, threat):
             return final_points(self.attack, model, x, y, threat, seed=seed, picture=place, objective=objective)
         assert objective is None  # the method asks for it only of straight attacks

@@ -1,5 +1,6 @@
 """The loss of a picture, from its logits and its label."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.errors import OptionError
+from holdfast.losses.training import hinge
 from holdfast.options import option
 from holdfast.train.labels import Labels
 
@@ -45,4 +47,26 @@ class CrossEntropy:
         return F.cross_entropy(logits, labels.y, reduction="none", label_smoothing=self.smoothing)
 
 
-LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy}
+@dataclass(frozen=True, kw_only=True)
+class Hinge:
+    """How far the label's logit is from being in front of every other by the margin, summed over the others.
+
+    On a linear model, with lambda times the squares of its weights, the multi-class support vector machine: that term
+    is weight_decay = 2 lambda in plain SGD, and decay="weights" leaves the biases out of it.
+    Source: Weston & Watkins 1999, the multi-class support vector machine.
+    """
+
+    margin: float = option(1.0, "by how much the label's logit is to lead, in logit units")
+    name: ClassVar[str] = "hinge"
+
+    def __post_init__(self) -> None:
+        """Refuse what a model without weights would satisfy."""
+        if not (math.isfinite(self.margin) and self.margin > 0):
+            raise OptionError(f"Hinge: margin={self.margin!r}; allowed: finite numbers > 0. Pass margin=1.")
+
+    def __call__(self, logits: Tensor, labels: Labels) -> Tensor:
+        """(N,) of the labels."""
+        return hinge(logits, labels.y, self.margin)
+
+
+LOSSES: dict[str, type[Loss]] = {"cross-entropy": CrossEntropy, "hinge": Hinge}

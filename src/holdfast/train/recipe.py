@@ -36,7 +36,17 @@ class Recipe:
                 "Recipe: watch='robust' without pictures under attack; allowed: with an adversary and attacked >= 1. "
                 "Add the adversary, or pass watch=validation."
             )
-
+        if self.options.watch == "robust" and self.adversary is not None and self.adversary.unlimited:
+            raise OptionError(
+                f"Recipe: watch='robust' with attack {self.adversary.attack.name!r}, which heeds no radius, so that no "
+                "picture withstands it; allowed: attacks within a radius. Pass watch=validation."
+            )
+        subtle = [penalty.name for penalty in self.penalties if getattr(penalty, "differences", False)]
+        if subtle and self.options.precision != "float32":
+            raise OptionError(
+                f"Recipe: penalty {subtle[0]!r} by differences in precision={self.options.precision!r}, which rounds "
+                "them away; allowed: precision=float32, or form=double-backward."
+            )
         if self.mixup is not None:
             self._mixable()
 

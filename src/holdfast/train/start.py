@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.augment import augmented
 from holdfast.data import Pictures
-from holdfast.errors import DataError, OptionError
-from holdfast.models import Card, check_answer
+from holdfast.errors import DataError, ModelError, OptionError
+from holdfast.models import Card, Normalized, check_answer, fit
 from holdfast.models import architecture as named
+from holdfast.models.normalized import PIXELS
 from holdfast.models.user import is_user_model
 from holdfast.models.user_net import sha256_of
 from holdfast.options import to_plain
@@ -22,17 +24,21 @@ def card_for(
     pictures: Pictures,
     options: Mapping[str, object] | None = None,
     *,
-    normalize: bool | None = None,
+    normalize: bool | Literal["pixels"] | None = None,
 ) -> Card:
     """A card that fits the pictures, of a registered architecture or a user's own FILE.py:FACTORY, for `train`.
 
     Args: `options` of the architecture, as values or text; `normalize` puts the pictures' own mean and standard
-    deviation, channel by channel, inside the model: by default around those of the library, and not around a user's.
+    deviation, channel by channel, inside the model, "pixels" the mean picture alone, which is subtracted: by default
+    the first around those of the library, and nothing around a user's.
     Raises: `OptionError` for unknown names, wrong options or pictures too small; `DataError` for no pictures.
     """
     own = is_user_model(architecture)
     record = named(architecture, {"sha256": sha256_of(architecture), **(options or {})} if own else options)
+    mean: tuple[float, ...] | Literal["pixels"] | None
     mean, std = statistics(pictures) if (not own if normalize is None else normalize) else (None, None)
+    if normalize == "pixels":
+        mean, std = normalize, (1.0,) * pictures.shape[0]
     return Card(
         architecture=architecture,
         options=to_plain(record),
@@ -63,6 +69,34 @@ def _moments(values: torch.Tensor) -> tuple[float, float]:
         return float(mean), float((share * (levels - mean) ** 2).sum().sqrt())
     whole = values.double()
     return float(whole.mean()), float(whole.std(correction=0))
+
+
+def begin_with(model: nn.Module, card: Card, pictures: Pictures, weights: Mapping[str, Tensor] | None) -> None:
+    """Put given weights into a card's fresh model; without them the mean picture, where it subtracts one.
+
+    Raises: `ModelError` for weights of another architecture or behind another normalisation, which the card would not
+    tell.
+    """
+    if weights is not None:
+        known = {name: value.clone() for name, value in model.state_dict().items() if name in ("mean", "std")}
+        fit(model, weights, "the weights to begin with")
+        if isinstance(model, Normalized) and card.mean != PIXELS:
+            changed = [name for name in known if not torch.allclose(known[name], weights[name].to(known[name]))]
+            if changed:
+                raise ModelError(
+                    f"the weights to begin with were made behind another {' and '.join(changed)} of the pictures than "
+                    "the card has; allowed: the same. Take the card that the weights came with."
+                )
+    elif isinstance(model, Normalized) and card.mean == PIXELS:
+        check_some(pictures)
+        model.mean.copy_(mean_picture(pictures))
+
+
+def mean_picture(pictures: Pictures) -> Tensor:
+    """The mean of all pictures, (1, C, H, W) float64 in [0, 1]."""
+    if pictures.images.dtype == torch.uint8:  # whole numbers add up exactly, and are not copied
+        return pictures.images.sum(0, keepdim=True, dtype=torch.int64).double() / (255 * len(pictures))
+    return pictures.images.mean(0, keepdim=True, dtype=torch.float64)
 
 
 def check_some(pictures: Pictures) -> None:

@@ -56,7 +56,14 @@ class Step:
     sloped: bool = False  # whether some will differentiate at `seen`
     ghost: int | None = None  # pictures that batch norm takes together; None: all
     largest: Callable[[Tensor], Tensor] = torch.amax  # of a tensor (N,), over the batches of all processes
+    whole: int | None = None  # pictures of the batch of all processes; None: these are all
     figures: dict[str, Tensor] = field(default_factory=dict)  # (N,) each: statistics for the record
+    known: dict[object, Tensor] = field(default_factory=dict)  # what penalties share
+
+    @property
+    def count(self) -> int:
+        """Pictures of the batch, those of all processes: what sums are divided by."""
+        return len(self.x) if self.whole is None else self.whole
 
     @cached_property
     def point(self) -> Tensor:
@@ -99,6 +106,12 @@ class Step:
             return logits
         return torch.cat([self.model(part) for part in torch.split(x, self.ghost)])
 
+    def once(self, key: object, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returned when this key was first asked for: penalties that share a part compute it once."""
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
+
     def draws(self, use: str) -> Draws:
         """Noise for a use of that name: the picture's own, another in each step."""
         return Draws(self.seed, self.place, attack=zlib.crc32(use.encode()))
@@ -109,4 +122,4 @@ class Step:
 
     def anew(self) -> "Step":
         """The same pictures, the adversary's too, with nothing asked yet: for weights that have moved since."""
-        return replace(self, figures={})
+        return replace(self, figures={}, known={})

@@ -28,6 +28,7 @@ class Course:
     recipe: Recipe
     seed: int
     world: World = field(default_factory=Alone)
+    start: str | None = None  # hash of the weights it begins with, where they are given
 
     @property
     def options(self) -> TrainOptions:
@@ -114,6 +115,7 @@ def prepared(model: nn.Module, pictures: Pictures, rows: Tensor, course: Course,
         sloped=any(penalty.wants_slope for penalty in recipe.penalties),
         ghost=course.options.ghost,
         largest=lambda values: largest_of(course.world, values),
+        whole=len(rows),
     )
 
 

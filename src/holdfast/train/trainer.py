@@ -1,25 +1,25 @@
 """The door to training: `train`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.access.borrow import home
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.files import alone
-from holdfast.models import Card
+from holdfast.models import Card, fit, weights_sha256
 from holdfast.train.about import about, training
 from holdfast.train.epochs import epochs
 from holdfast.train.folder import Folder, begin
 from holdfast.train.history import Epoch
 from holdfast.train.recipe import Recipe
-from holdfast.train.start import channels_last, check_fit, check_recipe, on_device
+from holdfast.train.start import begin_with, channels_last, check_fit, check_recipe, on_device
 from holdfast.train.state import State
 from holdfast.train.steps import Course
 
@@ -43,6 +43,7 @@ def train(
     pictures: Pictures,
     *,
     recipe: Recipe | None = None,
+    weights: Mapping[str, Tensor] | None = None,
     validation: Pictures | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -56,7 +57,8 @@ def train(
     """Train a classifier by a recipe: on the pictures, or on adversarial ones made from them as it goes.
 
     Args: `model` a card (see `card_for`), whose model is made with weights drawn from `seed`, or a module, which is
-    trained in place; `recipe` what is done, by default the usual options and cross-entropy; `validation` is scored
+    trained in place; `recipe` what is done, by default the usual options and cross-entropy; `weights`, such as another
+    model's `state_dict()`, are those to begin with, for a card in the place of drawn ones; `validation` is scored
     after each epoch and decides nothing, unless the recipe says so (`watch`, `plateau`); `seed` decides first weights,
     order, dropout and noise, and no global generator is left changed; `device` for the model of a card, the CPU if
     None; `out` a folder for the run, which needs a card; `resume` goes on with a run that was killed, to the same
@@ -70,8 +72,8 @@ def train(
     Source: adversarial training cf. Madry et al. 2018, arXiv:1706.06083, sec. 2.
     """
     recipe = recipe or Recipe()
-    course = Course(recipe, seed)
-    net, card = _made(model, seed, device, out)
+    net, card = _made(model, pictures, weights, seed, device, out)
+    course = Course(recipe, seed, start=None if weights is None else weights_sha256(net))
     check_fit(net, pictures, validation, card.architecture if card else type(net).__name__)
     check_recipe(recipe, pictures, validation, empty_classes)
     folder = None
@@ -91,11 +93,20 @@ def train(
 
 
 def _made(
-    model: Card | nn.Module, seed: int, device: torch.device | str | None, out: Path | str | None
+    model: Card | nn.Module,
+    pictures: Pictures,
+    weights: Mapping[str, Tensor] | None,
+    seed: int,
+    device: torch.device | str | None,
+    out: Path | str | None,
 ) -> tuple[nn.Module, Card | None]:
     """The module to train and its card."""
     if isinstance(model, Card):
-        return model.build(seed).to(device or "cpu"), model
+        net = model.build(seed)
+        begin_with(net, model, pictures, weights)
+        return net.to(device or "cpu"), model
+    if weights is not None:
+        fit(model, weights, "the weights to begin with")
     if out is not None:
         raise OptionError(
             "train: out given for a module without a card; allowed: with a card, which says how to build the model "

@@ -1,0 +1,67 @@
+"""Lipschitz regularisation: the largest norm of the loss' gradient in the batch."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import OptionError
+from holdfast.options import option
+from holdfast.train.penalties.slope import (
+    FORM,
+    NORM,
+    H,
+    check_slope,
+    gradient,
+    length,
+    steepness,
+)
+from holdfast.train.step import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lipschitz:
+    """Add weight times max ||grad l(x)|| over the batch, that of all processes: one picture's, whoever holds it.
+
+    The largest over any pictures bounds the Lipschitz constant of the loss from below only, and the batch's largest is
+    below that over the data: this lowers the steepest places that were seen, and certifies nothing.
+    Beside a total variation of the same norm, form and h it costs next to nothing: they share the passes. It leaves the
+    same figure `gradient`. With batch norm in training the difference of one picture has a share of the others' moves;
+    the double-backward form has not.
+    Raises: `OptionError` for an option that is not allowed.
+    Source: Finlay, Oberman & Abbasi 2018, arXiv:1810.00953, who take the maximum over the batch.
+    """
+
+    weight: float = option(0.1, "factor of the largest norm")
+    norm: Literal["l2", "l1"] = option("l2", NORM)
+    form: Literal["difference", "double-backward"] = option("difference", FORM)
+    h: float = option(0.1, H)
+    name: ClassVar[str] = "lipschitz"
+    wants_slope: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse what is no penalty."""
+        check_slope(self)
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise OptionError(f"Lipschitz: weight={self.weight!r}; allowed: finite numbers >= 0. Pass weight=0.1.")
+
+    @property
+    def differences(self) -> bool:
+        """Whether it takes small differences of losses, which a low precision would round away."""
+        return self.form == "difference"
+
+    def __call__(self, step: Step) -> Tensor:
+        """(N,): 0 but for the steepest picture, which counts for all, so that the mean over the batch is the term."""
+        found = steepness(step, norm=self.norm, form=self.form, h=self.h)
+        slope = gradient(step, self.form).detach()
+        step.note("gradient", length(slope, "l2"))
+        return self.weight * step.count * found * steepest(step, length(slope, self.norm))
+
+
+def steepest(step: Step, lengths: Tensor) -> Tensor:
+    """(N,): 1 for the picture with the largest of the lengths, over all processes, else 0; of equal ones the last."""
+    largest = lengths == step.largest(lengths)
+    place = torch.where(largest, step.place, -1).double()  # no two pictures of a batch have the same
+    return (largest & (place == step.largest(place))).to(lengths.dtype)
