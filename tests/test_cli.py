@@ -618,3 +618,35 @@ def test_a_model_to_transfer_from_that_cannot_be_opened_is_named_as_such(trained
     assert refused.exit_code == 2
     assert "--transfer-from 'nosuch': unknown model 'nosuch'" in refused.stderr
     assert "FILE.py:FACTORY" in refused.stderr
+
+
+def test_training_begins_with_the_weights_of_a_run(trained, tmp_path):
+    line = "train --data digits --model mlp --model-set hidden=32 --epochs 1 --batch 32 --limit 300 --train-set"
+    begun = plain(f"{line} learning_rate=1e-9 --train-set schedule=constant --from", trained, "--out", tmp_path / "run")
+    assert begun["history"][0]["train"]["k"] > 200  # it knows the digits already
+    refused = call(f"train --data digits --model cnn --from {trained} --out", tmp_path / "never")
+    assert refused.exit_code == 1
+    assert "does not fit the model: missing" in refused.stderr
+
+
+def test_fine_tuning_on_deepfools_pictures_needs_no_radius(trained, tmp_path):
+    line = (
+        "train --data digits --model mlp --model-set hidden=32 --epochs 1 --batch 32 --limit 300 --adversarial deepfool"
+    )
+    result = plain(f"{line} --threat l2 --from", trained, "--out", tmp_path / "run")
+    assert result["card"]["training"]["recipe"]["adversary"]["attack"]["name"] == "deepfool"
+    assert result["robust"] is None
+
+
+def test_a_recipe_file_trains_and_a_flag_goes_over_it(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('[data]\nname = "digits"\nlimit = 100\n[model]\nname = "linear"\n[train]\nepochs = 3\nbatch = 50\n')
+    result = plain("train", file, "--epochs", 1, "--out", tmp_path / "run")
+    assert len(result["history"]) == 1
+    assert result["history"][0]["train"]["n"] == 100
+    file.write_text("[train]\nepochs = 0\nbatchh = 3\n")
+    refused = call("train", file)
+    assert refused.exit_code == 2
+    told = refused.stderr.splitlines()
+    assert told[0] == "error: 2 problems:"
+    assert [line.split(": ")[0] for line in told[1:]] == [f"  {file}, line {number}" for number in (2, 3)]

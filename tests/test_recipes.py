@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from holdfast import data, models, train
-from holdfast.attacks import FGSM, PGD
+from holdfast.attacks import FGSM, PGD, DeepFool
 from holdfast.augment import AugMix, Crop, Mirror, Mixup, augmented
 from holdfast.errors import DataError, ModelError, OptionError, OptionErrors
 from holdfast.losses.training import jensen_shannon, mixed_cross_entropy, mixed_log_likelihood
@@ -88,6 +88,11 @@ def test_an_empty_recipe_is_the_usual_training():
     assert (planned.data.name, planned.model.name, planned.seed) == (None, None, 0)
 
 
+def test_an_attack_that_heeds_no_radius_needs_none():
+    planned = read_recipe('[adversary.attack]\nname = "deepfool"\n[adversary.threat]\nname = "l2"')
+    assert planned.recipe.adversary == Adversary(DeepFool(), L2(eps=0.0))
+
+
 def test_the_usual_threat_and_few_steps():
     planned = read_recipe('[adversary.attack]\nname = "pgd"\n[adversary.threat]\neps = 0.1')
     assert planned.recipe.adversary == Adversary(PGD(steps=7, step_size=0.25), Linf(eps=0.1))
@@ -137,7 +142,7 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
         (10, "Did you mean 'batch'"),
         (11, "train.warm_up does nothing without an adversary"),
         (12, "loss has no name; allowed: cross-entropy"),
-        (14, "pad=-1"),
+        (16, "pad=-1"),
         (18, "unknown penalty 'consistensy'"),
         (19, "unknown table of a recipe 'nonsense'"),
     ]
@@ -167,7 +172,7 @@ ONE_WRONG = {
     "mixup smoothed": ('[mixup]\n[loss]\nname = "cross-entropy"\nsmoothing = 0.1', "mixup with loss CrossEntropy"),
     "patience": ("[train]\npatience = 3", "train.patience does nothing with watch='none'"),
     "model options": ('[model]\nname = "x.py:net"\nwidth = 2', "with a registered name only"),
-    "normalize": ("[model]\nnormalize = 3", "allowed: true or false"),
+    "normalize": ("[model]\nnormalize = 3", 'allowed: true, false or "pixels"'),
     "broken": ("[train", "is not TOML"),
 }
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from holdfast.cli.screen import Screen, duration
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
     from holdfast.data import Pictures
     from holdfast.models import Card
@@ -65,6 +66,15 @@ def command(
         typer.Option(
             "--normalize/--no-normalize",
             help="Put the training pictures' mean and standard deviation inside the model, as is usual.",
+            rich_help_panel=flags.MODEL,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the weights of this run, whose architecture it must be.",
             rich_help_panel=flags.MODEL,
         ),
     ] = None,
@@ -120,7 +130,7 @@ def command(
     train_options = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
     over = {
         "data": told(name=data, limit=limit, resize=resize, validation=validation),
-        "model": told(name=model, normalize=normalize) | given.pairs(model_set, "--model-set"),
+        "model": told(name=model, normalize=normalize, start=start) | given.pairs(model_set, "--model-set"),
         "train": merged(train_options, given.pairs(train_set, "--train-set")),
         "loss": given.named(loss, "--loss") if loss else {},
         "augment": [given.named(text, "--augment") for text in augment or ()],
@@ -140,10 +150,12 @@ def command(
     pictures = load("train", limit=chosen.limit)
     held_out = load("validation") if chosen.validation else None
     folder = out or run_name(planned, recipe_file, recipe)
+    card, weights = start_of(planned, pictures)
     with screen.progress() as bar, resumable():
         trained = train(
-            start_of(planned, pictures),
+            card,
             pictures,
+            weights=weights,
             recipe=planned.recipe,
             validation=held_out,
             seed=planned.seed,
@@ -205,6 +217,9 @@ def check_adversary(adversary: Mapping[str, Any]) -> None:
 
     Raises: `OptionError` for a flag that does nothing without --adversarial, and for that without --eps.
     """
+    from holdfast.attacks import ATTACKS
+    from holdfast.attacks.attack import minimal
+
     attack, threat = adversary.get("attack", {}), adversary.get("threat", {})
     if adversary and "name" not in attack:
         boxed = {"--threat": "name", "--low": "low", "--high": "high"}
@@ -214,18 +229,26 @@ def check_adversary(adversary: Mapping[str, Any]) -> None:
         raise OptionError(
             f"{flag} without --adversarial; allowed: with an attack to train against. Add --adversarial pgd."
         )
-    if adversary and "eps" not in threat:
+    if adversary and "eps" not in threat and not minimal(ATTACKS.get(str(attack["name"]))):
         raise OptionError("--adversarial without --eps; allowed: with a radius in pixel units. Add --eps 8/255.")
-    if adversary:
+    if "eps" in threat:
         given.number(str(threat["eps"]), "--eps")
 
 
-def start_of(planned: "Plan", pictures: "Pictures") -> "Card | nn.Module":
-    """What training starts from: a card of the architecture that fits the pictures, or a user's own module."""
+def start_of(planned: "Plan", pictures: "Pictures") -> "tuple[Card, Mapping[str, Tensor] | None]":
+    """What training starts from: a card that fits the pictures, and the weights of a run where one is named.
+
+    That run's card says how the model is normalised, which is part of what its weights mean.
+    """
+    from holdfast.models import load
     from holdfast.train import card_for
 
     chosen = planned.model
-    return card_for(str(chosen.name), pictures, chosen.options, normalize=chosen.normalize)
+    card = card_for(str(chosen.name), pictures, chosen.options, normalize=chosen.normalize)
+    if chosen.start is None:
+        return card, None
+    begun, before = load(chosen.start)
+    return replace(card, mean=before.mean, std=before.std), begun.state_dict()
 
 
 def run_name(planned: "Plan", file: Path | None, recipe: str | None) -> Path:
@@ -277,7 +300,8 @@ def _threat_flags(threat: "AnyThreat") -> str:
     further = [
         word for name, value in own.items() if name not in OWN for word in ("--threat-set", f"{name}={written(value)}")
     ]
-    return shlex.join([*named, *further, "--eps", f"{threat.eps:g}"])
+    radius = f"{threat.eps:g}" if threat.eps else "0.1"  # 0 where training heeded none
+    return shlex.join([*named, *further, "--eps", radius])
 
 
 def written(value: object) -> str:

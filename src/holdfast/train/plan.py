@@ -32,10 +32,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from holdfast import threats
 from holdfast.attacks import ATTACKS
+from holdfast.attacks.attack import minimal
 from holdfast.augment import AUGMENTATIONS, Mixup
 from holdfast.errors import HoldfastError, OptionError, OptionErrors, unknown
 from holdfast.models import ARCHITECTURES
@@ -67,7 +68,7 @@ class ModelChoice:
 
     name: str | None = None
     options: Plain = field(default_factory=dict)
-    normalize: bool | None = None
+    normalize: bool | Literal["pixels"] | None = None
     start: str | None = None  # a run whose weights training begins from
 
 
@@ -114,18 +115,29 @@ class Problems:
             self.add(path, str(error))
             return None
 
-    def options(self, path: Path, kind: type[Any], given: Plain) -> dict[str, Any] | None:
-        """The values of a record's options; None where one is unknown or of the wrong type."""
-        before = len(self.found)
+    def options(self, path: Path, kind: type[Any], given: Plain) -> dict[str, Any]:
+        """The values of a record's options, without those that are unknown or of the wrong type."""
         values: dict[str, Any] = {}
         for name, value in given.items():
             values.update(self.attempt((*path, name), partial(read, kind, {name: value})) or {})
-        return values if len(self.found) == before else None
+        return values
 
     def record(self, path: Path, kind: type[Any], given: Plain) -> Any:
-        """A record of these options; None where something is wrong with them."""
-        values = self.options(path, kind, given)
-        return None if values is None else self.attempt(path, lambda: parse(kind, values))
+        """A record of these options; None where something is wrong with them.
+
+        What the record itself refuses is left out in turn, so that all of it is found.
+        """
+        before, values = len(self.found), self.options(path, kind, given)
+        while True:
+            try:
+                made = parse(kind, values)
+                return made if len(self.found) == before else None
+            except HoldfastError as error:
+                blamed = next((name for name in values if f"{name}=" in str(error)), None)
+                self.add(path if blamed is None else (*path, blamed), str(error))
+                if blamed is None:
+                    return None
+                del values[blamed]
 
     def table(self, path: Path, given: Any) -> dict[str, Any]:
         """A table; an empty one where something else stands in its place."""
@@ -197,8 +209,8 @@ def _model(table: dict[str, Any], problems: Problems) -> ModelChoice:
     """The architecture; a user's own, FILE.py:FACTORY, has no options."""
     name, normalize = table.pop("name", None), table.pop("normalize", None)
     start = table.pop("start", None)
-    if normalize is not None and not isinstance(normalize, bool):
-        problems.add(("model", "normalize"), f"model.normalize={normalize!r}; allowed: true or false.")
+    if normalize not in (None, True, False, "pixels"):
+        problems.add(("model", "normalize"), f'model.normalize={normalize!r}; allowed: true, false or "pixels".')
     if name is not None and ".py" not in str(name):
         table["name"] = name
         base = problems.member(("model",), table, "model", ARCHITECTURES)
@@ -242,7 +254,7 @@ def _adversary(table: dict[str, Any], problems: Problems) -> Adversary | None:
         if name not in ("attack", "threat", "method"):
             problems.add((*path, name), str(unknown("table of adversary", name, ("attack", "threat", "method"))))
     attack = _attack(problems.table((*path, "attack"), table.get("attack", {})), problems)
-    threat = _threat(problems.table((*path, "threat"), table.get("threat", {})), problems)
+    threat = _threat(problems.table((*path, "threat"), table.get("threat", {})), minimal(attack), problems)
     method = problems.named((*path, "method"), table.get("method", {"name": "hardened"}), "method", METHODS)
     if attack is None or threat is None or method is None:
         return None
@@ -254,19 +266,24 @@ def _attack(table: dict[str, Any], problems: Problems) -> Any:
     path = ("adversary", "attack")
     name = table.get("name")
     kind = problems.member(path, table, "attack", ATTACKS)
-    values = None if kind is None else problems.options(path, kind, table)
-    if values is None:
+    before = len(problems.found)
+    values = {} if kind is None else problems.options(path, kind, table)
+    if kind is None or len(problems.found) > before:
         return None
     return problems.attempt(path, lambda: inner_attack(str(name), values))
 
 
-def _threat(table: dict[str, Any], problems: Problems) -> Any:
+def _threat(table: dict[str, Any], unlimited: bool, problems: Problems) -> Any:
+    """The threat; an attack that heeds no radius needs none."""
     path = ("adversary", "threat")
     name = table.setdefault("name", USUAL_THREAT)
     kind = problems.member(path, table, "threat", threats.THREATS)
-    values = None if kind is None else problems.options(path, kind, table)
-    if values is None:
+    before = len(problems.found)
+    values = {} if kind is None else problems.options(path, kind, table)
+    if kind is None or len(problems.found) > before:
         return None
+    if unlimited:
+        values.setdefault("eps", 0.0)
     if "eps" not in values:
         problems.add(path, 'adversary.threat has no eps; allowed: a radius in pixel units, such as eps = "8/255".')
         return None

@@ -79,7 +79,7 @@ def begin_with(model: nn.Module, card: Card, pictures: Pictures, weights: Mappin
     """
     if weights is not None:
         known = {name: value.clone() for name, value in model.state_dict().items() if name in ("mean", "std")}
-        fit(model, weights, "the weights to begin with")
+        fit(model, weights, "the model to begin with")
         if isinstance(model, Normalized) and card.mean != PIXELS:
             changed = [name for name in known if not torch.allclose(known[name], weights[name].to(known[name]))]
             if changed:

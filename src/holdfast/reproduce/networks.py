@@ -1,0 +1,140 @@
+"""What reproductions that train networks share: pictures, training into a part's folder, and scores verified there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.attacks import Attack
+from holdfast.data import Pictures, load
+from holdfast.evaluate import Evaluation, evaluate
+from holdfast.models import Card
+from holdfast.reproduce.bench import Bench
+from holdfast.threats import AnyThreat
+from holdfast.train import Recipe, Trained, train
+
+
+def pictures(bench: Bench, name: str, split: str, limit: int | None = None) -> Pictures:
+    """A split of a published set, from where the bench finds its data."""
+    return load(name, split, data_dir=bench.data_dir, limit=limit)
+
+
+def whole(*parts: Pictures) -> Pictures:
+    """Several splits of one set as one: a source that holds nothing out trains on all of them."""
+    first = parts[0]
+    lengths = [0, *torch.tensor([len(part) for part in parts]).cumsum(0).tolist()]
+    return replace(
+        first,
+        images=torch.cat([part.images for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        place=torch.cat([part.place + start for part, start in zip(parts, lengths)]),
+    )
+
+
+def settings(recipe: Recipe, card: Card, *sets: Pictures, **more: Any) -> dict[str, Any]:
+    """All that decides what a part finds, for `Bench.part`: recipe, architecture, hashes of the pictures."""
+    return {
+        "recipe": recipe.plain(),
+        "model": {"architecture": card.architecture, "options": dict(card.options)},
+        "data": [{"name": one.name, "split": one.split, "n": len(one), "sha256": one.sha256()} for one in sets],
+        **more,
+    }
+
+
+def learn(
+    bench: Bench,
+    folder: Path,
+    card: Card,
+    training: Pictures,
+    recipe: Recipe,
+    seed: int,
+    *,
+    name: str = "model",
+    validation: Pictures | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Trained:
+    """Train into a folder within a part's, going on with what an earlier call began there."""
+    return train(
+        card,
+        training,
+        recipe=recipe,
+        validation=validation,
+        weights=weights,
+        seed=seed,
+        device=bench.device,
+        out=folder / name,
+        resume=True,
+        command=bench.command,
+        progress=lambda done, total: bench.progress(done, total, f"training {folder.parent.name} {name}"),
+    )
+
+
+def attacked(
+    bench: Bench,
+    folder: Path,
+    model: nn.Module,
+    test: Pictures,
+    threat: AnyThreat,
+    attack: Attack | Sequence[Attack],
+    eps: Sequence[float],
+    *,
+    name: str,
+    seed: int = 0,
+) -> Evaluation:
+    """The accuracy under attack, every change verified, as a run folder of its own within a part's."""
+    told = _Told(bench, f"attacking {folder.parent.name}: {name}")
+    return evaluate(
+        model,
+        test,
+        threat,
+        attack,
+        eps=eps,
+        seed=seed,
+        batch=250,
+        out=folder / name,
+        resume=True,
+        checks=False,
+        stand_in="off",
+        progress=told,
+        name=name,
+        command=bench.command,
+    )
+
+
+class _Told:
+    """Progress of an evaluation as that of a bench."""
+
+    def __init__(self, bench: Bench, text: str) -> None:
+        self.bench, self.text = bench, text
+
+    def update(self, done_pictures: int, total: int, text: str) -> None:
+        """Pass it on."""
+        self.bench.progress(done_pictures, total, self.text)
+
+
+def accuracy(model: nn.Module, test: Pictures, batch: int = 500) -> float:
+    """The share of pictures that the model gets right."""
+    return float((answers(model, test, batch).argmax(1) == test.labels).double().mean())
+
+
+def answers(model: nn.Module, test: Pictures, batch: int = 500) -> Tensor:
+    """Logits (N, K) of all pictures, on the CPU."""
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.no_grad():
+        parts = [model(test.x(rows).to(device)).cpu() for rows in torch.arange(len(test)).split(batch)]
+    return torch.cat(parts)
+
+
+def curves(trained: Trained) -> dict[str, list[float]]:
+    """Loss and accuracies of every epoch, for plots."""
+    found: dict[str, list[float]] = {"loss": [epoch.loss for epoch in trained.history]}
+    found["training"] = [epoch.train.rate for epoch in trained.history]
+    for name in ("validation", "robust"):
+        rates = [getattr(epoch, name) for epoch in trained.history]
+        if all(rate is not None for rate in rates):
+            found[name] = [rate.rate for rate in rates]
+    return found
