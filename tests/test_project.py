@@ -160,6 +160,12 @@ def test_examples_of_transfer_run(capsys):
     assert capsys.readouterr().out.splitlines()[-1].endswith("(1, 8, 8)")
 
 
+def test_examples_of_training_run(capsys):
+    for code in examples("docs/training.md"):
+        exec(compile(code, "docs/training.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[0].endswith("(8.0, 8.0)")
+
+
 def test_attack_in_contributing_is_the_real_one():
     source = (ROOT / "src/holdfast/attacks/fgsm.py").read_text()
     assert any(code.strip() in source and "class FGSM" in code for code in examples("CONTRIBUTING.md"))

@@ -13,9 +13,11 @@ from holdfast.errors import DataError, ModelError, OptionError, OptionErrors
 from holdfast.losses.training import jensen_shannon, mixed_cross_entropy, mixed_log_likelihood
 from holdfast.threats import L2, Linf
 from holdfast.train import (
+    AWP,
     LOSSES,
     METHODS,
     PENALTIES,
+    TRADES,
     Adversary,
     CrossEntropy,
     Recipe,
@@ -91,6 +93,27 @@ def test_an_empty_recipe_is_the_usual_training():
 def test_an_attack_that_heeds_no_radius_needs_none():
     planned = read_recipe('[adversary.attack]\nname = "deepfool"\n[adversary.threat]\nname = "l2"')
     assert planned.recipe.adversary == Adversary(DeepFool(), L2(eps=0.0))
+
+
+def test_several_threats_a_method_and_moved_weights():
+    text = """
+    [adversary]
+    combine = "average"
+    attack = {name = "fast"}
+    threat = {eps = 0.1}
+    method = {name = "trades", beta = 3}
+    [[adversary.further]]
+    name = "l2"
+    eps = 1
+    [awp]
+    gamma = 0.01
+    """
+    found = read_recipe(text).recipe
+    once = PGD(steps=1, step_size=1.25)
+    expected = Adversary(once, Linf(eps=0.1), TRADES(beta=3), further=(L2(eps=1.0),), combine="average")
+    assert found == Recipe(adversary=expected, awp=AWP(gamma=0.01))
+    with pytest.raises(OptionError, match=r"line 7: adversary\.further has no eps"):
+        read_recipe(text.replace("eps = 1\n", "\n"), "mine")
 
 
 def test_the_usual_threat_and_few_steps():

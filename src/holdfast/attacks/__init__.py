@@ -23,7 +23,7 @@ from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
 from holdfast.attacks.fgsm import FGSM
-from holdfast.attacks.final import final_points, straight
+from holdfast.attacks.final import Climb, final_points, straight
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.geoda import GeoDA
 from holdfast.attacks.grid import Grid
@@ -96,6 +96,7 @@ __all__ = [
     "Boundary",
     "CWLinf",
     "Case",
+    "Climb",
     "Cut",
     "DeepFool",
     "EoT",

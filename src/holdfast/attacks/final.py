@@ -23,6 +23,37 @@ def straight(attack: Attack, threat: AnyThreat) -> bool:
     return fixed and not isinstance(threat, Rendered)
 
 
+class Climb:
+    """A `straight` attack, one question after the other, for whoever has the answers.
+
+    Args: as for `final_points`. The steps, the geometry and the noise are the attack's own. No model call.
+    """
+
+    def __init__(
+        self, attack: Attack, x: Tensor, y: Tensor, threat: AnyThreat, *, seed: int = 0, picture: Tensor | None = None
+    ) -> None:
+        assert not isinstance(threat, Rendered)  # said by `straight`
+        x = x.detach()
+        place = torch.arange(len(x), device=x.device) if picture is None else picture.to(x.device)
+        draws = Draws(seed, place, attack=zlib.crc32(attack.name.encode()))
+        self.attack = attack
+        self.case = Case(x, Goal(y), threat, threat.limits(x), draws)
+        self.state, self.query = attack.start(self.case)
+
+    @property
+    def points(self) -> Tensor:
+        """(N, C, H, W), where it stands."""
+        return self.query.points
+
+    def go_on(self, logits: Tensor, losses: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """One step, given the logits (N, K), the losses (N,) and their gradients (N, C, H, W) at `points`."""
+        answer = answered(self.points, self.case.goal, logits, losses, gradients)
+        self.case = self.case.next_round()
+        self.state, asked = self.attack.step(self.case, self.state, answer)
+        assert isinstance(asked, Query)  # one question for all lanes, said by `straight`
+        self.query = asked
+
+
 @torch.inference_mode(False)
 def final_points(
     attack: Attack,
@@ -46,35 +77,34 @@ def final_points(
     is climbed in the place of the attack's own loss, its rows being the pictures in their order.
     Cost: a forward and a backward pass a round but the last. No wait for the device.
     """
-    assert not isinstance(threat, Rendered)  # said by `straight`
-    x = x.detach()
-    place = torch.arange(len(x), device=x.device) if picture is None else picture.to(x.device)
-    draws = Draws(seed, place, attack=zlib.crc32(attack.name.encode()))
-    goal = Goal(y)
     with borrow(model) as lent, torch.no_grad():
+        climb = Climb(attack, x, y, threat, seed=seed, picture=picture)
         oracle = Oracle(lent, max(1, len(x)), Meter(len(x), x.device))
-        case = Case(x, goal, threat, threat.limits(x), draws)
-        state, query = attack.start(case)
         for _ in range(attack.rounds - 1):
-            climbed = query.objectives if objective is None else (objective,)
-            answer = gradient_at(oracle, query.points, climbed, goal)
-            case = case.next_round()
-            state, asked = attack.step(case, state, answer)
-            assert isinstance(asked, Query)  # one question for all lanes, said by `straight`
-            query = asked
-    return query.points
+            climbed = climb.query.objectives if objective is None else (objective,)
+            climb.go_on(*gradient_at(oracle, climb.points, climbed, climb.case.goal))
+    return climb.points
 
 
-def gradient_at(oracle: Oracle, points: Tensor, objectives: Sequence[Objective], goal: Goal) -> Gradient:
-    """One round's answer, with the one or more gradients that were asked for."""
+def gradient_at(
+    oracle: Oracle, points: Tensor, objectives: Sequence[Objective], goal: Goal
+) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    """Logits, losses and their gradients at the points: one pass forward, one back for each objective."""
     part = Part(points, torch.arange(len(points), device=points.device), goal, tuple(objectives))
-    ((logits, losses, gradients),) = oracle.gradients([part])
+    (found,) = oracle.gradients([part])
+    return found
+
+
+def answered(
+    points: Tensor, goal: Goal, logits: Tensor, losses: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> Gradient:
+    """One round's answer."""
     labels = logits.argmax(1)
     return Gradient(
         points=points,
         labels=labels,
         reached=goal.reached(logits, labels),
         logits=logits,
-        losses=losses,
-        gradients=gradients,
+        losses=tuple(losses),
+        gradients=tuple(gradients),
     )

@@ -140,6 +140,15 @@ Mixup = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Awp = Annotated[
+    str | None,
+    typer.Option(
+        "--awp",
+        metavar="OPTION=VALUE,...",
+        help="Descend where the worst small move of the weights leads, such as gamma=0.005.",
+        rich_help_panel=ATTACK,
+    ),
+]
 TrainPenalty = Annotated[
     list[str] | None,
     typer.Option(

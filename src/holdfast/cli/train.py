@@ -101,6 +101,7 @@ def command(
         ),
     ] = None,
     method: flags.Method = None,
+    awp: flags.Awp = None,
     threat: flags.SomeThreat = None,
     threat_set: flags.ThreatSet = None,
     eps: Annotated[
@@ -141,6 +142,7 @@ def command(
             "threat": told(name=threat, eps=eps, low=low, high=high) | given.pairs(threat_set, "--threat-set"),
             "method": given.named(method, "--method") if method else {},
         },
+        "awp": given.pairs(awp.split(","), "--awp") if awp else {},
         "seed": seed,
     }
     planned = plan_of(recipe_file, recipe, over)
@@ -164,7 +166,7 @@ def command(
             resume=resume,
             command=["holdfast", *sys.argv[1:]],
             progress=lambda done, total: bar.update(done, total, "training"),
-            on_epoch=lambda epoch: screen.note(epoch_line(epoch, planned.recipe.options.epochs)),
+            on_epoch=lambda epoch: tell(screen, epoch, planned.recipe.options.epochs),
         )
     screen.result(_plain(trained), *_shown(trained, planned, data_dir))
 
@@ -217,8 +219,8 @@ def check_adversary(adversary: Mapping[str, Any]) -> None:
 
     Raises: `OptionError` for a flag that does nothing without --adversarial, and for that without --eps.
     """
-    from holdfast.attacks import ATTACKS
     from holdfast.attacks.attack import minimal
+    from holdfast.train import INNER
 
     attack, threat = adversary.get("attack", {}), adversary.get("threat", {})
     if adversary and "name" not in attack:
@@ -229,7 +231,7 @@ def check_adversary(adversary: Mapping[str, Any]) -> None:
         raise OptionError(
             f"{flag} without --adversarial; allowed: with an attack to train against. Add --adversarial pgd."
         )
-    if adversary and "eps" not in threat and not minimal(ATTACKS.get(str(attack["name"]))):
+    if adversary and "eps" not in threat and not minimal(INNER.get(str(attack["name"]))):
         raise OptionError("--adversarial without --eps; allowed: with a radius in pixel units. Add --eps 8/255.")
     if "eps" in threat:
         given.number(str(threat["eps"]), "--eps")
@@ -258,6 +260,13 @@ def run_name(planned: "Plan", file: Path | None, recipe: str | None) -> Path:
     adversary = planned.recipe.adversary
     hardened = f"{adversary.attack.name}-{adversary.threat.name}" if adversary else None
     return given.run_name(planned.model.name, planned.data.name, hardened)
+
+
+def tell(screen: Screen, epoch: "Epoch", of: int) -> None:
+    """One epoch as a line, and what went wrong in it as one line each."""
+    screen.note(epoch_line(epoch, of))
+    for note in epoch.notes:
+        screen.note(f"warning: {note}")
 
 
 def epoch_line(epoch: "Epoch", of: int) -> str:

@@ -8,12 +8,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["cross_entropy", "dlr", "log_odds", "logit_difference", "margin", "probability_margin", "targeted_dlr"]
+__all__ = [
+    "cross_entropy",
+    "dlr",
+    "kl_divergence",
+    "log_odds",
+    "logit_difference",
+    "margin",
+    "probability_margin",
+    "targeted_dlr",
+]
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Minus the log of the softmax probability of `y`, in nats: large when `y` is unlikely."""
     return functional.cross_entropy(logits, y, reduction="none")
+
+
+def kl_divergence(logits: Tensor, others: Tensor) -> Tensor:
+    """Kullback-Leibler divergence KL(p || q) of the softmax q of `others` from the softmax p of `logits`, in nats.
+
+    Both (N, K); at least 0, and 0 where they agree. Differentiable in both.
+    """
+    return functional.kl_div(others.log_softmax(1), logits.log_softmax(1), reduction="none", log_target=True).sum(1)
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:

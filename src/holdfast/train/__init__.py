@@ -1,11 +1,13 @@
 """Training by a recipe: ordinary or against the library's own attacks; it repeats itself and can be resumed."""
 
-from holdfast.train.adversary import Adversary, inner_attack
+from holdfast.train.adversary import INNER, Adversary, inner_attack
+from holdfast.train.awp import AWP
 from holdfast.train.history import Count, Epoch
 from holdfast.train.loss import LOSSES, CrossEntropy, Hinge, Loss
-from holdfast.train.methods import METHODS, Hardened, Method
+from holdfast.train.methods import MART, METHODS, TRADES, Free, Hardened, Method
+from holdfast.train.nfgsm import NFGSM
 from holdfast.train.options import TrainOptions
-from holdfast.train.penalties import PENALTIES, Consistency, DeepDefense, Lipschitz, Penalty, TotalVariation
+from holdfast.train.penalties import PENALTIES, Consistency, DeepDefense, GradAlign, Lipschitz, Penalty, TotalVariation
 from holdfast.train.plan import DataChoice, ModelChoice, Plan
 from holdfast.train.recipe import Recipe
 from holdfast.train.recipe_file import file_text, read_recipe, shipped
@@ -16,9 +18,14 @@ from holdfast.train.step import Step
 from holdfast.train.trainer import Trained, train
 
 __all__ = [
+    "AWP",
+    "INNER",
     "LOSSES",
+    "MART",
     "METHODS",
+    "NFGSM",
     "PENALTIES",
+    "TRADES",
     "Adversary",
     "Consistency",
     "Count",
@@ -26,6 +33,8 @@ __all__ = [
     "DataChoice",
     "DeepDefense",
     "Epoch",
+    "Free",
+    "GradAlign",
     "Hardened",
     "Hinge",
     "Lipschitz",

@@ -55,6 +55,7 @@ def training(course: Course, pictures: Pictures, history: Sequence[Epoch]) -> di
         "data": _data(pictures),
         "epochs": len(history),
         "scores": best_of(history, course.options.watch).plain(),
+        "notes": [note for epoch in history for note in epoch.notes],
         "holdfast": origin["holdfast"],
         "torch": origin["torch"],
     }

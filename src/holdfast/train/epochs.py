@@ -13,6 +13,7 @@ from holdfast.data import Pictures
 from holdfast.train.adversary import broken, rows_of
 from holdfast.train.averaging import after_epoch, after_step, judged
 from holdfast.train.history import Epoch, stalled
+from holdfast.train.overfitting import notes_on
 from holdfast.train.passes import counted
 from holdfast.train.schedule import rate
 from holdfast.train.scores import scores
@@ -41,7 +42,9 @@ def epochs(
         shown = partial(plain_batches, state.model, pictures, options.batch)
         after_epoch(state.average, state.model, options, found.number, shown)
         clean, robust = scores(judged(state.average, state.model), validation, course)
-        state.finish_epoch(replace(found, validation=clean, robust=robust), options)
+        found = replace(found, validation=clean, robust=robust)
+        found = replace(found, notes=notes_on((*state.history, found), options, len(pictures.classes)))
+        state.finish_epoch(found, options)
         keep(state)
         yield state.history[-1]
 

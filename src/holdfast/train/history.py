@@ -34,6 +34,7 @@ class Epoch:
     learning_rate: float | None = None  # at the last step
     passes: tuple[float, float] | None = None  # forward and backward ones a training picture, scoring left out
     figures: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # mean and largest, by name
+    notes: tuple[str, ...] = ()  # what went wrong since the epoch before, with advice
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -43,6 +44,7 @@ class Epoch:
             **{name: count.plain() if count else None for name, count in counts.items()},
             "passes": None if self.passes is None else list(self.passes),
             "figures": {name: list(pair) for name, pair in self.figures.items()},
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -54,6 +56,7 @@ class Epoch:
         if values.get("passes") is not None:
             values["passes"] = tuple(values["passes"])
         values["figures"] = {name: tuple(pair) for name, pair in values.get("figures", {}).items()}
+        values["notes"] = tuple(values.get("notes", ()))
         return cls(**values)
 
     def watched(self, which: str) -> float | None:

@@ -1,6 +1,7 @@
 """What the pictures of a batch are labelled with: a class each, or two with their shares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -20,3 +21,9 @@ class Labels:
         if self.other is None or self.share is None:
             return self.y
         return torch.where(self.share >= 0.5, self.y, self.other)
+
+    def repeated(self, copies: int) -> Self:
+        """All rows, that many times one after the other."""
+        parts: dict[str, Tensor | None] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        rows = {name: part.repeat(copies) for name, part in parts.items() if part is not None}
+        return replace(self, **rows)

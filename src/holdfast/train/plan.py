@@ -24,6 +24,8 @@
     [[penalties]]
     name = "tv"
 
+Tables: data, model, train, loss, augment (a list), mixup, adversary (of attack, threat, method, a list of further
+threats, and combine), awp, penalties (a list).
 A table with a `name` is one of a family; its other keys are the options of that one. Which there are and what they
 mean is told by `holdfast list`.
 """
@@ -35,13 +37,13 @@ from functools import partial
 from typing import Any, Literal
 
 from holdfast import threats
-from holdfast.attacks import ATTACKS
 from holdfast.attacks.attack import minimal
 from holdfast.augment import AUGMENTATIONS, Mixup
 from holdfast.errors import HoldfastError, OptionError, OptionErrors, unknown
 from holdfast.models import ARCHITECTURES
 from holdfast.options import option, parse, read
-from holdfast.train.adversary import Adversary, inner_attack
+from holdfast.train.adversary import INNER, Adversary, inner_attack
+from holdfast.train.awp import AWP
 from holdfast.train.loss import LOSSES
 from holdfast.train.methods import METHODS
 from holdfast.train.options import TrainOptions
@@ -94,7 +96,8 @@ TOGETHER: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 ADVERSARIAL = ("mix", "warm_up", "attacked")  # options that do something only beside an adversary
 USUAL_THREAT = "linf"
-TABLES = ("data", "model", "train", "loss", "augment", "mixup", "adversary", "penalties")
+TABLES = ("data", "model", "train", "loss", "augment", "mixup", "adversary", "awp", "penalties")
+ADVERSARY = ("attack", "threat", "method", "further", "combine")
 
 
 class Problems:
@@ -229,6 +232,8 @@ def _parts(given: Plain, problems: Problems) -> dict[str, Any]:
         found["loss"] = problems.named(("loss",), given["loss"], "loss", LOSSES)
     if "adversary" in given:
         found["adversary"] = _adversary(problems.table(("adversary",), given["adversary"]), problems)
+    if "awp" in given:
+        found["awp"] = problems.record(("awp",), AWP, problems.table(("awp",), given["awp"]))
     if "mixup" in given:
         found["mixup"] = problems.record(("mixup",), Mixup, problems.table(("mixup",), given["mixup"]))
     found["augment"] = _several("augment", "augmentation", AUGMENTATIONS, given, problems)
@@ -240,32 +245,43 @@ def _several(
     table: str, what: str, family: Mapping[str, type[Any]], given: Plain, problems: Problems
 ) -> tuple[Any, ...]:
     """The members of a family that a list of tables names, in order."""
-    tables = given.get(table, [])
-    if not isinstance(tables, Sequence) or isinstance(tables, str):
-        problems.add((table,), f"{table}={tables!r}; allowed: a list of tables, [[{table}]].")
-        return ()
+    tables = _tables((table,), given.get(table, []), problems)
     return tuple(problems.named((table, number), one, what, family) for number, one in enumerate(tables))
+
+
+def _tables(path: Path, given: Any, problems: Problems) -> Sequence[Any]:
+    """A list of tables; an empty one where something else stands in its place."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return given
+    problems.add(path, f"{shown(path)}={given!r}; allowed: a list of tables, [[{shown(path)}]].")
+    return ()
 
 
 def _adversary(table: dict[str, Any], problems: Problems) -> Adversary | None:
     """The adversary of three tables: attack, threat and method."""
     path: Path = ("adversary",)
     for name in table:
-        if name not in ("attack", "threat", "method"):
-            problems.add((*path, name), str(unknown("table of adversary", name, ("attack", "threat", "method"))))
+        if name not in ADVERSARY:
+            problems.add((*path, name), str(unknown("table of adversary", name, ADVERSARY)))
     attack = _attack(problems.table((*path, "attack"), table.get("attack", {})), problems)
-    threat = _threat(problems.table((*path, "threat"), table.get("threat", {})), minimal(attack), problems)
+    unlimited = minimal(attack)
+    threat = _threat((*path, "threat"), table.get("threat", {}), unlimited, problems)
     method = problems.named((*path, "method"), table.get("method", {"name": "hardened"}), "method", METHODS)
-    if attack is None or threat is None or method is None:
+    listed = _tables((*path, "further"), table.get("further", []), problems)
+    further = [_threat((*path, "further", number), one, unlimited, problems) for number, one in enumerate(listed)]
+    if attack is None or threat is None or method is None or None in further:
         return None
-    made: Adversary | None = problems.attempt(path, lambda: Adversary(attack, threat, method))
+    combine = table.get("combine", "worst")
+    made: Adversary | None = problems.attempt(
+        path, lambda: Adversary(attack, threat, method, further=tuple(further), combine=combine)
+    )
     return made
 
 
 def _attack(table: dict[str, Any], problems: Problems) -> Any:
     path = ("adversary", "attack")
     name = table.get("name")
-    kind = problems.member(path, table, "attack", ATTACKS)
+    kind = problems.member(path, table, "attack", INNER)
     before = len(problems.found)
     values = {} if kind is None else problems.options(path, kind, table)
     if kind is None or len(problems.found) > before:
@@ -273,9 +289,9 @@ def _attack(table: dict[str, Any], problems: Problems) -> Any:
     return problems.attempt(path, lambda: inner_attack(str(name), values))
 
 
-def _threat(table: dict[str, Any], unlimited: bool, problems: Problems) -> Any:
-    """The threat; an attack that heeds no radius needs none."""
-    path = ("adversary", "threat")
+def _threat(path: Path, given: Any, unlimited: bool, problems: Problems) -> Any:
+    """A threat; an attack that heeds no radius needs none."""
+    table = problems.table(path, given)
     name = table.setdefault("name", USUAL_THREAT)
     kind = problems.member(path, table, "threat", threats.THREATS)
     before = len(problems.found)
@@ -285,7 +301,7 @@ def _threat(table: dict[str, Any], unlimited: bool, problems: Problems) -> Any:
     if unlimited:
         values.setdefault("eps", 0.0)
     if "eps" not in values:
-        problems.add(path, 'adversary.threat has no eps; allowed: a radius in pixel units, such as eps = "8/255".')
+        problems.add(path, f'{shown(path)} has no eps; allowed: a radius in pixel units, such as eps = "8/255".')
         return None
     own = {key: values.pop(key) for key in threats.OWN if key in values}
     return problems.attempt(path, lambda: threats.build(str(name), options=values, **own))

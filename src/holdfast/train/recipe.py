@@ -8,7 +8,9 @@ from torch import Tensor
 from holdfast.augment import Augmentation, Mixup
 from holdfast.errors import OptionError
 from holdfast.options import to_plain
+from holdfast.threats import Rendered
 from holdfast.train.adversary import Adversary
+from holdfast.train.awp import AWP
 from holdfast.train.labels import Labels
 from holdfast.train.loss import CrossEntropy, Loss
 from holdfast.train.options import TrainOptions
@@ -28,6 +30,7 @@ class Recipe:
     mixup: Mixup | None = None
     adversary: Adversary | None = None
     penalties: tuple[Penalty, ...] = ()
+    awp: AWP | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot go together."""
@@ -49,6 +52,8 @@ class Recipe:
             )
         if self.mixup is not None:
             self._mixable()
+        self._check_method()
+        self._check_threat()
 
     def _mixable(self) -> None:
         """Refuse what needs one label a picture."""
@@ -65,6 +70,26 @@ class Recipe:
             return self.loss(logits, labels)
         return self.mixup.loss(logits, labels.y, labels.other, labels.share)
 
+    def _check_method(self) -> None:
+        """Raise for a loss that the method would not heed."""
+        method = None if self.adversary is None else self.adversary.method
+        if method is not None and method.own_loss and self.loss != CrossEntropy():
+            raise OptionError(
+                f"Recipe: loss {self.loss!r} with the method {method.name!r}, which has its own; allowed: the "
+                "plain cross-entropy. Leave the loss out, or choose the method hardened or trades."
+            )
+
+    def _check_threat(self) -> None:
+        """Raise for penalties that need to know the one threat there is."""
+        for penalty in self.penalties:
+            if not getattr(penalty, "wants_threat", False):
+                continue
+            if self.adversary is None or len(self.adversary.threats) > 1 or isinstance(self.adversary.threat, Rendered):
+                raise OptionError(
+                    f"Recipe: penalty {penalty.name!r} draws points within the adversary's threat; allowed: with an "
+                    "adversary of one threat on pixels. Add Adversary(FGSM(), Linf(eps=8/255))."
+                )
+
     def plain(self) -> dict[str, Any]:
         """As train.json has it."""
         return {
@@ -74,6 +99,7 @@ class Recipe:
             "mixup": named(self.mixup) if self.mixup else None,
             "adversary": self.adversary.plain() if self.adversary else None,
             "penalties": [named(penalty) for penalty in self.penalties],
+            "awp": named(self.awp) if self.awp else None,
         }
 
 

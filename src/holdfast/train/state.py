@@ -43,7 +43,7 @@ class Tally:
         self.loss = self.loss + outcome.loss.double()
         self.right = self.right + outcome.right
         for name, values in outcome.figures.items():
-            sum_, top = values.double().sum(), values.amax().double()
+            sum_, top = values.double().sum() / outcome.copies, values.amax().double()
             self.means[name] = self.means[name] + sum_ if name in self.means else sum_
             self.largest[name] = torch.maximum(self.largest[name], top) if name in self.largest else top
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.draws import Draws
+from holdfast.threats import Threat
 from holdfast.train.labels import Labels
+from holdfast.train.walk import Walk
 
 PerPicture = Callable[[Tensor, Labels], Tensor]
 """A loss: (logits (N, K), labels) -> (N,)."""
@@ -55,6 +57,9 @@ class Step:
     seed: int  # of this step; noise is keyed by it and the picture's place
     sloped: bool = False  # whether some will differentiate at `seen`
     ghost: int | None = None  # pictures that batch norm takes together; None: all
+    threat: Threat | None = None  # the adversary's, with the radius of this step; None without one on pixels
+    walk: Walk | None = None  # moves the pictures between replays
+    copies: int = 1  # how often each picture is in the batch, all of them once before any the second time
     largest: Callable[[Tensor], Tensor] = torch.amax  # of a tensor (N,), over the batches of all processes
     whole: int | None = None  # pictures of the batch of all processes; None: these are all
     figures: dict[str, Tensor] = field(default_factory=dict)  # (N,) each: statistics for the record
@@ -123,3 +128,9 @@ class Step:
     def anew(self) -> "Step":
         """The same pictures, the adversary's too, with nothing asked yet: for weights that have moved since."""
         return replace(self, figures={}, known={})
+
+    def again(self) -> "Step":
+        """The same pictures a replay later: moved on by the gradient that the step before has left at them."""
+        assert self.walk is not None  # a method that replays is prepared with one
+        self.walk.go_on(self)
+        return replace(self, seen=self.walk.seen, figures={}, known={})

@@ -14,10 +14,13 @@ from holdfast.augment import augmented
 from holdfast.data import Pictures
 from holdfast.draws import Draws
 from holdfast.errors import ModelError
+from holdfast.threats import Rendered, Threat
 from holdfast.train.labels import Labels
 from holdfast.train.options import TrainOptions
 from holdfast.train.recipe import Recipe
 from holdfast.train.step import Step
+from holdfast.train.still import still
+from holdfast.train.walk import Walk
 from holdfast.train.world import Alone, World, largest_of
 
 
@@ -63,7 +66,8 @@ class Outcome:
 
     loss: Tensor  # () sum over the pictures, without penalties
     right: Tensor  # () int64
-    figures: dict[str, Tensor]  # (N,) each
+    figures: dict[str, Tensor]  # (copies N,) each
+    copies: int = 1  # how often each picture was in the batch; it counts as right where every copy is
 
 
 def batches(count: int, batch: int, seed: int) -> list[Tensor]:
@@ -81,20 +85,21 @@ def batches(count: int, batch: int, seed: int) -> list[Tensor]:
 def one_step(
     model: nn.Module, optimiser: optim.Optimizer, pictures: Pictures, rows: Tensor, course: Course, now: Moment
 ) -> Outcome:
-    """One step on some pictures, those of all processes.
+    """One step on some pictures, those of all processes; or several in a row, where the method replays its batches.
 
     The global generator, which dropout draws from, is seeded for the step and put back.
     """
-    device = pictures.images.device
-    with (
-        own_generator(device, course.key(now.epoch, now.step, course.world.rank, "dropout")),
-        precision(course.options, device),
-    ):
-        step = prepared(model, pictures, rows.to(device), course, now)
-        outcome, total = differentiate(step, course, len(rows))
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
-    move(model, optimiser, course)
+    device, adversary = pictures.images.device, course.recipe.adversary
+    step: Step | None = None
+    for turn in range(1 if adversary is None else adversary.method.replays):
+        with (
+            own_generator(device, course.key(now.epoch, now.step, course.world.rank, "dropout", turn)),
+            precision(course.options, device),
+        ):
+            step = prepared(model, pictures, rows.to(device), course, now) if step is None else step.again()
+            optimiser.zero_grad(set_to_none=True)
+            outcome, step = descended(step, course, len(rows), now)
+        move(model, optimiser, course)
     return outcome
 
 
@@ -104,16 +109,23 @@ def prepared(model: nn.Module, pictures: Pictures, rows: Tensor, course: Course,
     x, labels, place = shown(pictures, rows, float_type(model), course, now)
     if course.options.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
+    replays = recipe.adversary is not None and recipe.adversary.method.replays > 1
+    copies = 1 if recipe.adversary is None else recipe.adversary.copies
+    walk = begun(x, labels.y, place, course, now) if replays else None
+    seen = attacked(model, x, labels.y, place, course, now) if walk is None else walk.seen
     return Step(
         model=model,
-        x=x,
-        labels=labels,
-        place=place,
-        seen=attacked(model, x, labels.y, place, course, now),
+        x=torch.cat([x] * copies) if copies > 1 else x,
+        labels=labels.repeated(copies),
+        place=place.repeat(copies),
+        seen=seen,
         loss=recipe.losses,
         seed=course.key(now.epoch, now.step, "penalty"),
-        sloped=any(penalty.wants_slope for penalty in recipe.penalties),
+        sloped=replays or any(penalty.wants_slope for penalty in recipe.penalties),
         ghost=course.options.ghost,
+        threat=threat_of(course, now),
+        walk=walk,
+        copies=copies,
         largest=lambda values: largest_of(course.world, values),
         whole=len(rows),
     )
@@ -135,15 +147,33 @@ def shown(
     return x, Labels(y, second, share), place
 
 
+def descended(step: Step, course: Course, count: int, now: Moment) -> tuple[Outcome, Step]:
+    """Leave the gradient of the whole loss at the weights, and give back the step that it was taken on.
+
+    Around it, where that is wanted, the weights are moved; what is told is of the weights as they are.
+    """
+    outcome, total = differentiate(step, course, count)
+    awp = course.recipe.awp
+    if awp is None or now.epoch <= awp.warm_up:
+        torch.autograd.backward(total)
+        return outcome, step
+    away = step.anew()
+    with awp.moved(step.model, total, course.world), still(step.model):
+        _, total = differentiate(away, course, count)
+        torch.autograd.backward(total)
+    return outcome, away
+
+
 def differentiate(step: Step, course: Course, count: int) -> tuple[Outcome, Tensor]:
     """What the weights are to descend, its mean over the `count` pictures of all processes, and what to tell of it."""
-    recipe = course.recipe
+    recipe, copies = course.recipe, step.copies
     losses = step.losses if recipe.adversary is None else recipe.adversary.method(step)
     whole = losses
     for penalty in recipe.penalties:
         whole = whole + penalty(step)
-    right = (step.logits.detach().argmax(1) == step.labels.chief).sum()
-    return Outcome(losses.detach().sum(), right, step.figures), whole.sum() / count
+    correct = step.logits.detach().argmax(1) == step.labels.chief
+    right = correct.view(copies, len(correct) // copies).all(0).sum()
+    return Outcome(losses.detach().sum() / copies, right, step.figures, copies), whole.sum() / (count * copies)
 
 
 def move(model: nn.Module, optimiser: optim.Optimizer, course: Course) -> None:
@@ -155,25 +185,54 @@ def move(model: nn.Module, optimiser: optim.Optimizer, course: Course) -> None:
     optimiser.step()
 
 
+def strength(course: Course, now: Moment) -> float:
+    """The share of its radius that the adversary has by now."""
+    options = course.options
+    return min(1.0, now.share(options) / options.warm_up) if options.warm_up else 1.0
+
+
+def share(course: Course, count: int) -> int:
+    """How many of so many pictures are attacked; which ones is chance, as the batch is shuffled."""
+    return max(1, round(course.options.mix * count)) if count else 0
+
+
+def threat_of(course: Course, now: Moment) -> Threat | None:
+    """The adversary's first threat, as wide as it is by now."""
+    adversary = course.recipe.adversary
+    if adversary is None or isinstance(adversary.threat, Rendered):
+        return None
+    found: Threat = adversary.threat.with_eps(strength(course, now) * adversary.threat.eps)
+    return found
+
+
 def attacked(model: nn.Module, x: Tensor, y: Tensor, place: Tensor, course: Course, now: Moment) -> Tensor:
-    """The batch with its adversarial share; which pictures those are is chance, as the batch is shuffled."""
-    options, adversary = course.options, course.recipe.adversary
-    strength = min(1.0, now.share(options) / options.warm_up) if options.warm_up else 1.0
-    if adversary is None or not strength or not len(x):
+    """The batch with its adversarial share moved, as many times as there are copies of it."""
+    adversary, part = course.recipe.adversary, strength(course, now)
+    if adversary is None:
         return x
-    count = max(1, round(options.mix * len(x)))
-    x, y, place, rest = x[:count], y[:count], place[:count], x[count:]
-    seed = course.key(now.epoch, "attack")
+    if not part or not len(x):
+        return torch.cat([x] * adversary.copies)
+    count, seed = share(course, len(x)), course.key(now.epoch, "attack")
+    few, rest = x[:count], x[count:]
     try:
-        with borrow(model), torch.no_grad():
-            climbed = adversary.method.climbed(model, x)
-        moved = adversary.harden(model, x, y, place, seed=seed, strength=strength, objective=climbed)
+        moved = adversary.harden(model, few, y[:count], place[:count], seed=seed, strength=part)
     except ModelError as error:
         # When an earlier step has ruined the weights, the attack is the first to notice.
-        if not finite_on(model, x):
-            raise diverged(options, str(now)) from error
+        if not finite_on(model, few):
+            raise diverged(course.options, str(now)) from error
         raise
-    return torch.cat([moved, rest]) if len(rest) else moved
+    if not len(rest):
+        return moved
+    return torch.cat([piece for one in moved.split(count) for piece in (one, rest)])
+
+
+def begun(x: Tensor, y: Tensor, place: Tensor, course: Course, now: Moment) -> Walk:
+    """The batch with its adversarial share at the start of an attack that goes on between replays."""
+    assert course.recipe.adversary is not None
+    count, seed = share(course, len(x)), course.key(now.epoch, "attack")
+    part = strength(course, now)
+    climb = course.recipe.adversary.walk(x[:count], y[:count], place[:count], seed=seed, strength=part)
+    return Walk(climb, x[count:])
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """The loss at the adversarial pictures, and nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from holdfast.attacks import Attack
 from holdfast.losses import Objective
+from holdfast.threats import AnyThreat
 from holdfast.train.step import Step
 
 
@@ -19,6 +22,11 @@ class Hardened:
     """
 
     name: ClassVar[str] = "hardened"
+    replays: ClassVar[int] = 1
+    own_loss: ClassVar[bool] = False
+
+    def check(self, attack: Attack, threats: Sequence[AnyThreat]) -> None:
+        """Any attack will do."""
 
     def climbed(self, model: nn.Module, x: Tensor) -> Objective | None:
         """The attack's own loss."""

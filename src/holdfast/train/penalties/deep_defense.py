@@ -32,7 +32,7 @@ class DeepDefense:
     K + 1 backward passes to the pixels and a look at where it led; and the weights' backward pass through every step,
     its forward pass and the last of its backward ones.
     Raises: `OptionError` for an option that is not allowed.
-    Source: Yan, Guo & Zhang 2018, arXiv:1803.00404, sec. 3; the overshoot within each step from a report on it, whose
+    Source: Yan, Guo & Zhang 2018, arXiv:1803.00404; the overshoot within each step from a report on it, whose
     loop also begins each picture at the class that the model gives it, as DeepFool does.
     """
 
