@@ -87,6 +87,28 @@ def test_train_writes_a_model_and_its_scores(tmp_path):
     assert models.load(out)[1].mean == holdfast.train.statistics(data.load("digits", "train", limit=100))[0]
 
 
+def test_train_writes_a_page_unless_told_not_to(tmp_path):
+    line = "train --data digits --model linear --epochs 1 --limit 60 --batch 30 --out"
+    result = plain(line, tmp_path / "run")
+    assert result["report"] == str(tmp_path / "run" / "report.html")
+    html = (tmp_path / "run" / "report.html").read_text()
+    count = result["validation"]
+    assert f"{count['k']} of {count['n']}" in html
+    assert plain("report", tmp_path / "run", "--out", tmp_path / "page.html")["report"] == str(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == html
+    assert plain(line, tmp_path / "other", "--no-report")["report"] is None
+    assert not (tmp_path / "other" / "report.html").exists()
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in done(line, tmp_path / "run", "--resume").stdout
+
+
+def test_train_tells_the_scores_of_the_weights_it_keeps(tmp_path):
+    line = "train --data digits --model linear --epochs 5 --limit 60 --batch 30 --lr 3 --train-set watch=validation"
+    result = plain(line, "--train-set", "schedule=constant", "--seed", 3, "--out", tmp_path / "run")
+    right = [epoch["validation"]["k"] for epoch in result["history"]]
+    assert right[-1] < max(right)  # else this would tell nothing
+    assert result["validation"]["k"] == result["card"]["training"]["scores"]["validation"]["k"] == max(right)
+
+
 def test_train_adversarially(tmp_path):
     line = (
         "train --data digits --model linear --adversarial pgd --threat l2 --eps 1/2 --set steps=2 --epochs 1 "

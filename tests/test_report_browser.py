@@ -1,11 +1,16 @@
 """The page in a browser: fits a phone, follows the dark, prints light, can be read, logs nothing."""
 
 import io
+import json
+import shutil
 
 import pytest
 from PIL import Image
 
-from holdfast import report
+from holdfast import data, report, train
+from holdfast.attacks import PGD
+from holdfast.threats import Linf
+from holdfast.train import Adversary, Recipe, TrainOptions, card_for
 from report_fixtures import Fake, write_run
 
 pytestmark = pytest.mark.browser
@@ -38,6 +43,22 @@ FAINT = """() => {
 }"""
 
 
+def trainings(root):
+    """A training with notes about it, and one that is not finished."""
+    pictures, validation = data.load("digits", "train", limit=60), data.load("digits", "validation", limit=20)
+    options = TrainOptions(epochs=12, batch=30, watch="robust", schedule="step")
+    recipe = Recipe(options=options, adversary=Adversary(PGD(steps=1), Linf(eps=8 / 255)))
+    command = ["holdfast", "train", "--out", "a/folder/with/a/name/that/is/long/and/has/no/space/" + 60 * "x"]
+    path, card = root / "trained", card_for("linear", pictures)
+    train.train(card, pictures, recipe=recipe, validation=validation, out=path, command=command)
+    shutil.copytree(path, root / "unfinished")
+    (root / "unfinished" / "card.json").unlink()
+    told = json.loads((path / "card.json").read_text())
+    told["training"]["notes"] = ["epoch 3: right answers under attack fell from 50 % to 0 %: it overfits"]
+    (path / "card.json").write_text(json.dumps(told))
+    return path, root / "unfinished"
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     root = tmp_path_factory.mktemp("pages")
@@ -48,7 +69,10 @@ def pages(tmp_path_factory):
     two = write_run(root / "hardened", Fake(classes=names, seed=2, strength=12 / 255, believe=False))
     other = write_run(root / "other", Fake(n=30, shape=(3, 16, 16), threat="l2"))
     many = write_run(root / "many", Fake(n=150, classes=tuple(f"kind {i}" for i in range(100))))
+    trained, unfinished = trainings(root)
     return {
+        "trained": report.write([trained]),
+        "trainings": report.write([trained, unfinished], root / "trainings.html"),
         "one": report.write([one]),
         "two": report.write([one, two]),
         "three": report.write([one, two, other], root / "three.html"),
@@ -56,7 +80,7 @@ def pages(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", ["one", "two", "three", "many"])
+@pytest.mark.parametrize("name", ["one", "two", "three", "many", "trained", "trainings"])
 def test_fits_a_phone(page, pages, name):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(pages[name].as_uri())
@@ -67,7 +91,7 @@ def test_fits_a_phone(page, pages, name):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_can_be_read_in_the_light_and_in_the_dark(page, pages, scheme):
     page.emulate_media(color_scheme=scheme)
-    for name in ("two", "three"):
+    for name in ("two", "three", "trained", "trainings"):
         page.goto(pages[name].as_uri())
         assert page.evaluate(FAINT) == []
 

@@ -1,4 +1,4 @@
-"""`holdfast report`: the page of one run, or of several side by side."""
+"""`holdfast report`: the page of one run, or of several of a kind side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from holdfast.cli.screen import Screen
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `evaluate` wrote.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `evaluate` wrote, or `train`.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -23,7 +23,7 @@ def command(
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Write one HTML page about a run, or about several side by side."""
+    """Write one HTML page about an evaluation or a training, or about several of a kind side by side."""
     from holdfast.report import write
 
     page = write(runs, out)

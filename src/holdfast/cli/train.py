@@ -114,6 +114,9 @@ def command(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=flags.RUN)
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
+    ] = True,
     out: flags.Out = None,
     resume: flags.Resume = False,
     threads: flags.Threads = None,
@@ -124,6 +127,7 @@ def command(
 
     Writes a folder with the model that `evaluate --model` takes. Interrupted, it goes on with --resume.
     """
+    from holdfast.report import write
     from holdfast.train import train
 
     screen = Screen(plain=json, quiet=quiet)
@@ -168,7 +172,8 @@ def command(
             progress=lambda done, total: bar.update(done, total, "training"),
             on_epoch=lambda epoch: tell(screen, epoch, planned.recipe.options.epochs),
         )
-    screen.result(_plain(trained), *_shown(trained, planned, data_dir))
+    page = write([folder]) if report and screen.shown else None  # the first of several processes writes
+    screen.result(_plain(trained, planned, page), *_shown(trained, planned, data_dir, page))
 
 
 def told(**values: object) -> dict[str, object]:
@@ -279,18 +284,26 @@ def epoch_line(epoch: "Epoch", of: int) -> str:
     return text
 
 
-def _plain(trained: "Trained") -> dict[str, Any]:
+def _kept(trained: "Trained", planned: "Plan") -> "Epoch":
+    """The epoch whose weights the model has."""
+    from holdfast.train.history import best_of
+
+    return best_of(trained.history, planned.recipe.options.watch)
+
+
+def _plain(trained: "Trained", planned: "Plan", page: Path | None) -> dict[str, Any]:
     """For --json."""
     from holdfast.evaluate import Rate
     from holdfast.options import to_plain
 
-    last = trained.history[-1]
+    kept = _kept(trained, planned)
     rates = {
         name: None if count is None else Rate(*count).to_plain()
-        for name, count in (("validation", last.validation), ("robust", last.robust))
+        for name, count in (("validation", kept.validation), ("robust", kept.robust))
     }
     return {
         "run": str(trained.folder),
+        "report": None if page is None else str(page),
         **rates,
         "seconds": trained.seconds,
         "history": [epoch.plain() for epoch in trained.history],
@@ -318,20 +331,21 @@ def written(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _shown(trained: "Trained", planned: "Plan", data_dir: Path | None) -> list[str]:
+def _shown(trained: "Trained", planned: "Plan", data_dir: Path | None, page: Path | None) -> list[str]:
     """For people."""
     from holdfast.report.words import plural
 
-    adversary, data, last = planned.recipe.adversary, str(planned.data.name), trained.history[-1]
+    adversary, data, kept = planned.recipe.adversary, str(planned.data.name), _kept(trained, planned)
     given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     against = "--eps 8/255" if adversary is None else _threat_flags(adversary.threat)
     epochs = plural(len(trained.history), "epoch")
     lines = [f"trained {planned.model.name} on {data}: {epochs} in {duration(trained.seconds)}"]
-    for name, count in (("validation", last.validation), ("under attack", last.robust)):
+    for name, count in (("validation", kept.validation), ("under attack", kept.robust)):
         if count is not None:
             lines.append(f"{name}: {count.k} of {count.n} right ({common.percent(count.rate)})")
     return [
         *lines,
         f"model: {trained.folder}",
+        *([] if page is None else [f"report: {page}"]),
         f"next: holdfast evaluate --model {trained.folder} --data {shlex.quote(data)}{given_dir} {against}",
     ]

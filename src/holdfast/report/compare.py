@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from holdfast.report import words
@@ -17,7 +18,12 @@ def labels(runs: Sequence[Run]) -> list[str]:
     """
     if len(runs) == 1:
         return [re.split(r"[/\\]", str(runs[0].summary["model"]["name"]))[-1]]
-    paths = [run.folder.resolve() for run in runs]
+    return distinct([run.folder for run in runs])
+
+
+def distinct(folders: Sequence[Path]) -> list[str]:
+    """A short name for each folder, all different."""
+    paths = [folder.resolve() for folder in folders]
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
         names = [f"{path.parent.name}/{path.name}" for path in paths]
@@ -32,14 +38,14 @@ def labels(runs: Sequence[Run]) -> list[str]:
 def notices(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """Sentences that say which of data, threat and attack differ between the runs; empty when none does."""
     found = []
-    if _differ([_pictures(run) for run in runs]):
-        found.append(f"The pictures differ: {_each(names, [_data_text(run) for run in runs])}.")
-    if _differ([_threat(run) for run in runs]):
-        found.append(f"The threats differ: {_each(names, [threat_text(run) for run in runs])}.")
+    if differ([_pictures(run) for run in runs]):
+        found.append(f"The pictures differ: {each(names, [_data_text(run) for run in runs])}.")
+    if differ([_threat(run) for run in runs]):
+        found.append(f"The threats differ: {each(names, [threat_text(run) for run in runs])}.")
     attacks = [{"name": run.summary["attack"]["name"], "options": run.summary["attack"].get("options")} for run in runs]
-    if _differ(attacks):
+    if differ(attacks):
         texts = [attack_text(run) for run in runs]
-        found.append(f"The attacks differ, and a weaker attack makes a model look stronger: {_each(names, texts)}.")
+        found.append(f"The attacks differ, and a weaker attack makes a model look stronger: {each(names, texts)}.")
     return found
 
 
@@ -76,11 +82,13 @@ def threat_text(run: Run) -> str:
     return f"{words.norm(threat)} within {', '.join(radii)}{inside}"
 
 
-def _each(names: Sequence[str], texts: Sequence[str]) -> str:
+def each(names: Sequence[str], texts: Sequence[str]) -> str:
+    """Texts, each with the name that it belongs to."""
     return "; ".join(f"{name}: {text}" for name, text in zip(names, texts))
 
 
-def _differ(values: Sequence[Any]) -> bool:
+def differ(values: Sequence[Any]) -> bool:
+    """Whether not all values are equal."""
     return len({json.dumps(value, sort_keys=True, default=str) for value in values}) > 1
 
 

@@ -28,8 +28,8 @@ def provenance(runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
         ("Data", [run.origin.get("data") or {} for run in runs]),
         ("Timing, the only thing that differs between equal runs", [run.timing for run in runs]),
     ]
-    tables = [(title, _facts(values)) for title, values in groups]
-    return [(title, facts) for title, facts in tables if facts]
+    tables = [(title, facts(values)) for title, values in groups]
+    return [(title, rows) for title, rows in tables if rows]
 
 
 def cost(runs: Sequence[Run]) -> list[Fact]:
@@ -51,7 +51,7 @@ def cost(runs: Sequence[Run]) -> list[Fact]:
         ("Time of the stand-in, of the model's own", [_get(run.origin, "choices", "stand_in", "time") for run in runs]),
         ("Its largest difference in a logit", [_get(run.origin, "choices", "stand_in", "logits") for run in runs]),
     ]  # fmt: skip
-    return [_fact(name, values) for name, values in rows if any(value is not None for value in values)]
+    return [fact(name, values) for name, values in rows if any(value is not None for value in values)]
 
 
 def speed(run: Run) -> float | None:
@@ -76,13 +76,15 @@ def flatten(value: Mapping[str, Any], before: str = "") -> dict[str, str]:
     return flat
 
 
-def _facts(values: Sequence[Mapping[str, Any]]) -> list[Fact]:
+def facts(values: Sequence[Mapping[str, Any]]) -> list[Fact]:
+    """Nested objects, one a run, as facts of dotted names."""
     flat = [flatten(value) for value in values]
     names = list(dict.fromkeys(name for one in flat for name in one))
-    return [_fact(name, [one.get(name) for one in flat]) for name in names]
+    return [fact(name, [one.get(name) for one in flat]) for name in names]
 
 
-def _fact(name: str, values: Sequence[Any]) -> Fact:
+def fact(name: str, values: Sequence[Any]) -> Fact:
+    """One fact of all runs, its values as texts."""
     texts = tuple(words.number(value) if _is_number(value) else _text(value) for value in values)
     return Fact(name, texts, len(set(texts)) > 1)
 

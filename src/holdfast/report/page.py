@@ -62,6 +62,7 @@ def context(runs: Sequence[Run]) -> dict[str, Any]:
     names = [column.name for column in every]
     notices = compare.notices(runs, names)
     return {
+        "room": "",
         "sections": SECTIONS,
         "columns": every,
         "several": len(runs) > 1,

@@ -68,9 +68,12 @@ def _look(folder: Path) -> None:
     if not folder.is_dir():
         raise RunError(f"{given!r} does not exist; make a run with `holdfast evaluate ... --out {given}`.")
     if not (folder / "run.json").is_file():
-        inside = sorted(path.parent.name for path in folder.glob("*/run.json"))
+        inside = sorted(path.parent.name for name in ("run", "train") for path in folder.glob(f"*/{name}.json"))
         near = f" Inside it are runs: {', '.join(str(folder / name) for name in inside[:5])}." if inside else ""
-        raise RunError(f"{given!r} is not a run folder: it has no run.json.{near} `holdfast evaluate` makes one.")
+        raise RunError(
+            f"{given!r} is not a run folder: it has no run.json and no train.json.{near} "
+            "`holdfast evaluate` makes one, and so does `holdfast train`."
+        )
 
 
 def _unfinished(folder: Path, origin: dict[str, Any]) -> str:

@@ -88,6 +88,6 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def plural(count: int, word: str) -> str:
+def plural(count: int, word: str, several: str | None = None) -> str:
     """ "1 picture", "2 pictures"."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
+    return f"{count} {word if count == 1 else several or f'{word}s'}"

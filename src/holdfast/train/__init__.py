@@ -1,6 +1,7 @@
 """Training by a recipe: ordinary or against the library's own attacks; it repeats itself and can be resumed."""
 
 from holdfast.train.adversary import INNER, Adversary, inner_attack
+from holdfast.train.again import recipe_of
 from holdfast.train.awp import AWP
 from holdfast.train.history import Count, Epoch
 from holdfast.train.loss import LOSSES, CrossEntropy, Hinge, Loss
@@ -53,6 +54,7 @@ __all__ = [
     "file_text",
     "inner_attack",
     "read_recipe",
+    "recipe_of",
     "recipe_text",
     "shipped",
     "slopes_of",

@@ -28,6 +28,14 @@ def _data(pictures: Pictures) -> dict[str, Any]:
     return {"name": pictures.name, "split": pictures.split, "n": len(pictures), "sha256": pictures.sha256()}
 
 
+def _judge(course: Course) -> dict[str, Any] | None:
+    """The attack that validation pictures are to withstand; None where none is made on them."""
+    adversary = course.recipe.adversary
+    if adversary is None or adversary.unlimited or not course.options.attacked:
+        return None
+    return {"name": adversary.judge.name, **to_plain(adversary.judge)}
+
+
 def about(
     course: Course,
     model: nn.Module,
@@ -42,6 +50,7 @@ def about(
         **_recipe(course),
         "data": _data(pictures),
         "validation": _data(validation) if validation is not None else None,
+        "judge": _judge(course) if validation is not None else None,
         "model": to_plain(replace(card, training={})),
         "provenance": _provenance(home(model, pictures.images), command),
     }

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from holdfast.errors import RunError
 from holdfast.files import dotted, dump_json, write_atomically
 from holdfast.models import Card, load, save
-from holdfast.train.history import Epoch, lines
+from holdfast.train.history import Epoch, lines, read_lines
 from holdfast.train.state import State
 
 ABOUT, METRICS, CHECKPOINT, TIMING, LAST = "train.json", "metrics.jsonl", "checkpoint.pt", "timing.json", "last"
@@ -79,10 +79,11 @@ class Folder:
         except (OSError, ValueError, KeyError, TypeError):  # times are told, and nothing depends on them
             return []
 
-    def time(self, earlier: Sequence[Mapping[str, Any]], seconds: Sequence[float], *, resumed: bool) -> None:
-        """Write timing.json: the earlier starts and the seconds of each epoch of this one."""
+    def time(self, earlier: Sequence[Mapping[str, Any]], seconds: Sequence[float], *, resumed: bool, last: int) -> None:
+        """Write timing.json: the earlier starts and the seconds of each epoch of this one, which ends with `last`."""
         start = {
             "resumed": resumed,
+            "epoch": last - len(seconds) + 1,
             "seconds": [round(s, 3) for s in seconds],
             "threads": torch.get_num_threads(),
         }
@@ -95,8 +96,7 @@ class Folder:
         if (self.path / CHECKPOINT).exists() or not (self.path / "card.json").is_file():
             return None
         model, card = load(self.path)
-        text = (self.path / METRICS).read_text()
-        return model, card, tuple(Epoch.read(json.loads(line)) for line in text.splitlines())
+        return model, card, read_lines((self.path / METRICS).read_text(), str(self.path / METRICS))
 
 
 def begin(path: Path | str, about: Mapping[str, Any], *, resume: bool) -> Folder:

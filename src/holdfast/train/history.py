@@ -1,9 +1,12 @@
 """What is known after each epoch, as one JSON line."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
+
+from holdfast.errors import RunError
 
 
 class Count(NamedTuple):
@@ -68,6 +71,34 @@ class Epoch:
 def lines(history: Sequence[Epoch]) -> bytes:
     """metrics.jsonl: one line an epoch."""
     return "".join(json.dumps(epoch.plain(), allow_nan=False) + "\n" for epoch in history).encode()
+
+
+def read_lines(text: str, where: str) -> tuple[Epoch, ...]:
+    """What `lines` wrote; `where` is what messages call the file. Raises: `RunError` for a line it did not write."""
+    found: list[Epoch] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            epoch = Epoch.read(json.loads(line))
+            _check(epoch, number)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{where!r} is damaged in line {number} ({error!r}). Bring the file back; a run that is not finished "
+                "writes it anew when it goes on with --resume."
+            ) from error
+        found.append(epoch)
+    return tuple(found)
+
+
+def _check(epoch: Epoch, number: int) -> None:
+    """Raise `ValueError` for an epoch that is not that number, and for what is no number or no count."""
+    if epoch.number != number:
+        raise ValueError(f"epoch {epoch.number!r} in the place of epoch {number}")
+    values = [epoch.loss, epoch.learning_rate or 0.0, *(epoch.passes or ()), *sum(epoch.figures.values(), ())]
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise ValueError("a value is no finite number")
+    for count in (epoch.train, epoch.validation, epoch.robust):
+        if count is not None and not (0 <= count.k <= count.n and count.n):
+            raise ValueError(f"{count.k!r} right of {count.n!r}")
 
 
 def best_of(history: Sequence[Epoch], which: str) -> Epoch:

@@ -149,7 +149,7 @@ def _run(
     for epoch in epochs(state, pictures, validation, course, keep, tick):
         seconds.append(perf_counter() - begun)
         if folder is not None:
-            folder.time(earlier, seconds, resumed=resume)
+            folder.time(earlier, seconds, resumed=resume, last=epoch.number)
         if on_epoch is not None:
             on_epoch(epoch)
         begun = perf_counter()
