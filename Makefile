@@ -9,6 +9,7 @@ SCORES ?=
 TRANSFER ?=
 UNIVERSAL ?=
 SPATIAL ?=
+TRAINING ?=
 # Tests use one thread each, so two processes share them; a module stays in one, with what it has prepared.
 WORKERS ?= --numprocesses=2 --dist=loadscope
 
@@ -57,6 +58,7 @@ peers: $(VENV)/.peers
 
 bench: $(VENV)/.peers
 	$(RUN)/python -m bench.run $(ARGS)
+	$(RUN)/python -m bench.training $(TRAINING)
 	$(RUN)/python -m bench.against $(AGAINST)
 	$(RUN)/python -m bench.minimal $(MINIMAL)
 	$(RUN)/python -m bench.scores $(SCORES)

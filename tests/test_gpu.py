@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from holdfast import data, models, train
 from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise, run
 from holdfast.augment import AUGMENTATIONS, augmented, build
 from holdfast.draws import Draws
 from holdfast.threats import L1, L2, Linf
+from holdfast.train import Adversary, Recipe, TrainOptions, card_for
 from nets import small_net, tiny_case
 
 pytestmark = pytest.mark.gpu
@@ -57,3 +59,41 @@ def test_rounds_do_not_wait_for_the_device():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len(waits) < 40
+
+
+LEARNING = TrainOptions(epochs=2, batch=50, precision="bfloat16", channels_last=True)
+
+
+@pytest.mark.parametrize(
+    "adversary", [None, Adversary(PGD(steps=2, step_size=0.5), Linf(eps=0.1))], ids=["", "against"]
+)
+def test_training_in_bfloat16_goes_on_after_a_kill(tmp_path, adversary):
+    pictures, validation = data.load("digits", "train", limit=500), data.load("digits", "validation", limit=100)
+    card = card_for("cnn", pictures, {"batch_norm": True, "dropout": 0.2})
+    recipe = Recipe(options=LEARNING, adversary=adversary)
+    rest = {"recipe": recipe, "validation": validation, "device": "cuda"}
+
+    def kill(epoch):
+        raise KeyboardInterrupt
+
+    whole = train.train(card, pictures, out=tmp_path / "whole", **rest)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(card, pictures, out=tmp_path / "run", on_epoch=kill, **rest)
+    again = train.train(card, pictures, out=tmp_path / "run", resume=True, **rest)
+    assert {weight.device.type for weight in again.model.parameters()} == {"cuda"}
+    assert whole.history[-1].loss < whole.history[0].loss
+    assert again.history[0] == whole.history[0] or again.history[0].loss == pytest.approx(
+        whole.history[0].loss, rel=0.05
+    )
+    assert again.history[1].loss == pytest.approx(whole.history[1].loss, rel=0.1)  # cuDNN may add up in another order
+    assert models.load(tmp_path / "run")[1].training["epochs"] == 2
+
+
+def test_training_gives_the_generators_back():
+    pictures = data.load("digits", "train", limit=100)
+    torch.manual_seed(1)
+    expected = torch.rand(3, device="cuda")
+    torch.manual_seed(1)
+    card = card_for("cnn", pictures, {"dropout": 0.5})
+    train.train(card, pictures, recipe=Recipe(options=TrainOptions(epochs=1, batch=50)), device="cuda")
+    assert torch.equal(torch.rand(3, device="cuda"), expected)

@@ -16,12 +16,11 @@ import pytest
 import torch
 from torch.distributed import TCPStore
 
-from holdfast import ranks
+from holdfast import processes, ranks
 from holdfast.errors import FailedElsewhere, OptionError, RunError
-from holdfast.evaluate import processes
 from holdfast.evaluate.job import bounds
-from holdfast.evaluate.processes import Alone, Several, joined, placed
 from holdfast.evaluate.sample import spent
+from holdfast.processes import Alone, Several, joined, placed
 from processes_worker import HELD
 from test_run_folder import Stop, StopAt, content, run
 

@@ -36,7 +36,8 @@ HEAVY = {
 }
 PACKAGES = [name for _, name, _ in pkgutil.iter_modules(holdfast.__path__, "holdfast.")]
 LIBRARY = [name for name in PACKAGES if name not in ("holdfast.cli", "holdfast.__main__")]
-INTERNAL = {"holdfast.drawing", "holdfast.files", "holdfast.generators", "holdfast.ranks"}  # no page in the reference
+# No page in the reference.
+INTERNAL = {f"holdfast.{name}" for name in ("drawing", "files", "generators", "processes", "ranks")}
 MODULES = [name for _, name, _ in pkgutil.walk_packages(holdfast.__path__, "holdfast.") if "__main__" not in name]
 
 

@@ -21,7 +21,7 @@ def together(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **given: P.kwargs) -> None:
         if ranks.size() == 1:
             return command(*args, **given)
-        from holdfast.evaluate import processes
+        from holdfast import processes
 
         device = processes.placed(common.device_of(str(given["device"])))
         given["device"] = str(device)

@@ -13,6 +13,7 @@ import typer
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration
+from holdfast.cli.together import together
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.train import Epoch, Plan, Trained
 
 
+@together
 def command(
     recipe_file: Annotated[
         Path | None,
@@ -114,6 +116,15 @@ def command(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=flags.RUN)
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            metavar="tensorboard|mlflow",
+            help="Tell the figures of each epoch there too; may be repeated.",
+            rich_help_panel=flags.RUN,
+        ),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
     ] = True,
@@ -128,7 +139,7 @@ def command(
     Writes a folder with the model that `evaluate --model` takes. Interrupted, it goes on with --resume.
     """
     from holdfast.report import write
-    from holdfast.train import train
+    from holdfast.train import logger, train
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -168,6 +179,7 @@ def command(
             device=where,
             out=folder,
             resume=resume,
+            loggers=[logger(name, folder) for name in log or ()],
             command=["holdfast", *sys.argv[1:]],
             progress=lambda done, total: bar.update(done, total, "training"),
             on_epoch=lambda epoch: tell(screen, epoch, planned.recipe.options.epochs),

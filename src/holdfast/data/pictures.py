@@ -54,7 +54,7 @@ class Pictures:
 
         Args: `index` the rows wanted, all by default; `dtype` a float type.
         """
-        chosen = self.images if index is None else self.images[index]
+        chosen = self.images if index is None else _rows(self.images, index)
         made = chosen.to(dtype, copy=True)
         return made.div_(255) if self.images.dtype == torch.uint8 else made
 
@@ -93,6 +93,13 @@ class Pictures:
         known = max(int(targets.max()) + 1, 2) if len(targets) else 0
         names = tuple(map(str, range(known))) if classes is None else tuple(classes)
         return cls(name, split, pixels, targets, names, torch.arange(len(targets)))
+
+
+def _rows(images: Tensor, index: Index) -> Tensor:
+    """`images[index]`, by a way that costs a small batch a tenth of that where it can be gone."""
+    if isinstance(index, Tensor) and index.dtype == torch.int64 and index.ndim == 1:
+        return images.index_select(0, index)
+    return images[index]
 
 
 def _check_tensors(name: str, images: Tensor, labels: Tensor, place: Tensor) -> None:

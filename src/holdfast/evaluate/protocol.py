@@ -11,16 +11,15 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from holdfast import ranks
+from holdfast import processes, ranks
 from holdfast.access.borrow import Model, home
 from holdfast.attacks import Attack, External, Reserve
 from holdfast.data import Pictures
 from holdfast.errors import OptionError, RunError
 from holdfast.evaluate import checks as all_checks
-from holdfast.evaluate import edges, processes, shards
+from holdfast.evaluate import edges, shards
 from holdfast.evaluate.findings import Finding
 from holdfast.evaluate.job import Job
-from holdfast.evaluate.processes import Processes
 from holdfast.evaluate.provenance import Run, differences
 from holdfast.evaluate.request import Request, chosen
 from holdfast.evaluate.result import Evaluation, Progress, evaluation
@@ -31,6 +30,7 @@ from holdfast.evaluate.summary import summarise
 from holdfast.evaluate.table import records_csv
 from holdfast.evaluate.timing import Account, Timing
 from holdfast.files import alone, write_atomically
+from holdfast.processes import Processes
 from holdfast.threats import AnyThreat
 
 log = logging.getLogger("holdfast")

@@ -4,6 +4,7 @@ from holdfast.train.adversary import INNER, Adversary, inner_attack
 from holdfast.train.again import recipe_of
 from holdfast.train.awp import AWP
 from holdfast.train.history import Count, Epoch
+from holdfast.train.loggers import LOGGERS, Logger, MLflow, TensorBoard, logger
 from holdfast.train.loss import LOSSES, CrossEntropy, Hinge, Loss
 from holdfast.train.methods import MART, METHODS, TRADES, Free, Hardened, Method
 from holdfast.train.nfgsm import NFGSM
@@ -21,6 +22,7 @@ from holdfast.train.trainer import Trained, train
 __all__ = [
     "AWP",
     "INNER",
+    "LOGGERS",
     "LOSSES",
     "MART",
     "METHODS",
@@ -39,7 +41,9 @@ __all__ = [
     "Hardened",
     "Hinge",
     "Lipschitz",
+    "Logger",
     "Loss",
+    "MLflow",
     "Method",
     "ModelChoice",
     "Penalty",
@@ -47,12 +51,14 @@ __all__ = [
     "Recipe",
     "Slopes",
     "Step",
+    "TensorBoard",
     "TotalVariation",
     "TrainOptions",
     "Trained",
     "card_for",
     "file_text",
     "inner_attack",
+    "logger",
     "read_recipe",
     "recipe_of",
     "recipe_text",

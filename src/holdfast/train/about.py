@@ -1,5 +1,6 @@
 """Where a trained model comes from: train.json, and what its card says of the training."""
 
+import json
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,8 @@ from torch import nn
 
 from holdfast.access.borrow import home
 from holdfast.data import Pictures
+from holdfast.errors import RunError
+from holdfast.files import dotted
 from holdfast.models import Card
 from holdfast.options import to_plain
 from holdfast.train.history import Epoch, best_of
@@ -36,6 +39,29 @@ def _judge(course: Course) -> dict[str, Any] | None:
     return {"name": adversary.judge.name, **to_plain(adversary.judge)}
 
 
+def given(course: Course, pictures: Pictures, validation: Pictures | None) -> dict[str, Any]:
+    """What decides the weights beside the model: the same in all processes, or they would not train one model."""
+    return {
+        **_recipe(course),
+        "data": _data(pictures),
+        "validation": _data(validation) if validation is not None else None,
+    }
+
+
+def check_alike(course: Course, pictures: Pictures, validation: Pictures | None) -> None:
+    """Raise `RunError` in a process that was given something else than the first one."""
+    if course.world.size == 1:
+        return
+    mine = dotted(json.loads(json.dumps(given(course, pictures, validation))))
+    first = course.world.share(lambda: mine)
+    other = [f"{n} was {first.get(n)!r}, now {mine.get(n)!r}" for n in {**first, **mine} if first.get(n) != mine.get(n)]
+    if other:
+        raise RunError(
+            f"rank {course.world.rank} of {course.world.size} is not given what rank 0 is: {'; '.join(other)}; "
+            "allowed: the same pictures, recipe and seed in all processes."
+        )
+
+
 def about(
     course: Course,
     model: nn.Module,
@@ -47,9 +73,7 @@ def about(
     """train.json."""
     return {
         "format": 1,
-        **_recipe(course),
-        "data": _data(pictures),
-        "validation": _data(validation) if validation is not None else None,
+        **given(course, pictures, validation),
         "judge": _judge(course) if validation is not None else None,
         "model": to_plain(replace(card, training={})),
         "provenance": _provenance(home(model, pictures.images), command),
@@ -80,7 +104,7 @@ def _provenance(device: torch.device, command: Sequence[str]) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "holdfast": own,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "device": name,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -20,8 +20,10 @@ from holdfast.train.scores import scores
 from holdfast.train.state import State
 from holdfast.train.steps import Course, Moment, Tick, batches, diverged, one_step
 
-STEPS_BETWEEN_LOOKS = {"cuda": 50}  # a look at the losses waits for the device; on a CPU it costs nothing
+STEPS_BETWEEN_LOOKS = {"cuda": 50}  # a look at the losses waits for the device
+FEW_STEPS = 10  # of any other device, where it costs a small network more than nothing
 SECONDS_BETWEEN_KEEPS = 60.0
+LOOKS_BETWEEN_TALKS = 2  # of several processes, whether it is time to keep the state; one needs to ask nobody
 
 Keep = Callable[[State], None]
 """Called with a state that is whole and sound, after every epoch and now and then in between."""
@@ -49,6 +51,20 @@ def epochs(
         yield state.history[-1]
 
 
+def agreed(due: bool, step: int, course: Course, device: torch.device) -> bool:
+    """Whether the state is to be kept now, of which the first process decides; all are asked at the same steps."""
+    world = course.world
+    if world.size == 1:
+        return due
+    looks = LOOKS_BETWEEN_TALKS * STEPS_BETWEEN_LOOKS.get(device.type, FEW_STEPS)
+    return step % looks == 0 and bool(world.total(torch.tensor(float(due and not world.rank), device=device)))
+
+
+def kept_with(keep: Keep, state: State, course: Course) -> None:
+    """Keep a state in the middle of an epoch, with the sums of all processes."""
+    keep(replace(state, tally=state.tally.whole(course.world)))
+
+
 def one_epoch(state: State, pictures: Pictures, course: Course, keep: Keep, tick: Tick | None = None) -> Epoch:
     """Train on every picture once, or on those that an interrupted epoch has left.
 
@@ -57,9 +73,10 @@ def one_epoch(state: State, pictures: Pictures, course: Course, keep: Keep, tick
     model, options, number = state.model, course.options, state.epoch
     parts = batches(len(pictures), options.batch, course.key(number, "order"))
     errors = [1 - epoch.validation.rate for epoch in state.history if epoch.validation is not None]
-    looks = STEPS_BETWEEN_LOOKS.get(pictures.images.device.type, 1)
+    device = pictures.images.device
+    looks = STEPS_BETWEEN_LOOKS.get(device.type, FEW_STEPS)
     unseen: list[Tensor] = []  # losses that nobody has looked at
-    kept, size = monotonic(), 0.0
+    kept = monotonic()
     model.train()
     with counted(model) as passes:
         for done, rows in enumerate(parts[state.step :], start=state.step + 1):
@@ -75,21 +92,22 @@ def one_epoch(state: State, pictures: Pictures, course: Course, keep: Keep, tick
             if done % looks == 0 or done == len(parts):
                 check(unseen, now, course, parts)
                 unseen = []
-                if monotonic() - kept > SECONDS_BETWEEN_KEEPS and course.world.size == 1 and not broken(model):
+                if agreed(monotonic() - kept > SECONDS_BETWEEN_KEEPS, done, course, device) and not broken(model):
                     state.tally.go(passes)
-                    keep(state)
+                    kept_with(keep, state, course)
                     kept = monotonic()
             if tick is not None:
                 tick(len(rows))
         state.tally.go(passes)
     if broken(model):
         raise diverged(options, f"the last step of epoch {number}")
-    return state.tally.epoch(number, len(pictures), size, course.world)
+    last = Moment(number, len(parts), len(parts)).share(options)
+    return state.tally.whole(course.world).epoch(number, len(pictures), rate(options, last, errors))
 
 
 def check(losses: list[Tensor], now: Moment, course: Course, parts: list[Tensor]) -> None:
-    """Raise at the first of the last losses that is not finite; the last one is of this moment."""
-    finite = torch.stack(losses).isfinite()
+    """Raise at the first of the last losses, of any process, that is not finite; the last one is of this moment."""
+    finite = course.world.largest((~torch.stack(losses).isfinite()).float()) == 0
     if not bool(finite.all()):
         step = now.step - (len(losses) - 1 - int((~finite).nonzero()[0]))
         raise diverged(course.options, str(replace(now, step=step)), parts[step - 1])

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from holdfast.errors import RunError
 from holdfast.files import dotted, dump_json, write_atomically
 from holdfast.models import Card, load, save
-from holdfast.train.history import Epoch, lines, read_lines
+from holdfast.options import to_plain
+from holdfast.train.history import lines, read_lines
 from holdfast.train.state import State
 
 ABOUT, METRICS, CHECKPOINT, TIMING, LAST = "train.json", "metrics.jsonl", "checkpoint.pt", "timing.json", "last"
@@ -91,12 +92,17 @@ class Folder:
         total = sum(sum(one["seconds"]) for one in starts)
         write_atomically(self.path / TIMING, dump_json({"format": 1, "seconds": round(total, 3), "starts": starts}))
 
-    def finished(self) -> tuple[nn.Module, Card, tuple[Epoch, ...]] | None:
-        """Model, card and history of a run that was finished before, else None."""
+    def finished(self) -> dict[str, Any] | None:
+        """Weights, card and history of a run that was finished before, the last two as JSON has them, else None."""
         if (self.path / CHECKPOINT).exists() or not (self.path / "card.json").is_file():
             return None
         model, card = load(self.path)
-        return model, card, read_lines((self.path / METRICS).read_text(), str(self.path / METRICS))
+        history = read_lines((self.path / METRICS).read_text(), str(self.path / METRICS))
+        return {
+            "weights": model.state_dict(),
+            "card": to_plain(card),
+            "history": [epoch.plain() for epoch in history],
+        }
 
 
 def begin(path: Path | str, about: Mapping[str, Any], *, resume: bool) -> Folder:

@@ -16,6 +16,7 @@ from holdfast.models.normalized import PIXELS
 from holdfast.models.user import is_user_model
 from holdfast.models.user_net import sha256_of
 from holdfast.options import to_plain
+from holdfast.train.options import TrainOptions
 from holdfast.train.recipe import Recipe
 
 
@@ -136,8 +137,12 @@ def check_fit(model: nn.Module, pictures: Pictures, validation: Pictures | None,
     check_answer(model, pictures.shape, len(pictures.classes), name)
 
 
-def check_recipe(recipe: Recipe, pictures: Pictures, validation: Pictures | None, empty_classes: bool) -> None:
+def check_recipe(
+    recipe: Recipe, pictures: Pictures, validation: Pictures | None, empty_classes: bool, size: int = 1
+) -> None:
     """Raise where a recipe asks for validation pictures that are not there, or the pictures do not suffice for it.
+
+    Several processes, `size` of them, need a batch that they can share evenly.
 
     Raises: `OptionError` for the first; `DataError` for fewer pictures than a batch, or a class without any.
     """
@@ -152,6 +157,7 @@ def check_recipe(recipe: Recipe, pictures: Pictures, validation: Pictures | None
         )
     # Once beforehand: some know no grey pictures, and none should say so only when training has begun.
     augmented(pictures.x([0]), recipe.augment, seed=0, place=pictures.place[:1])
+    _check_shares(options, size)
     counts = pictures.labels.bincount(minlength=len(pictures.classes)).tolist()
     empty = [name for name, count in zip(pictures.classes, counts, strict=True) if not count]
     if empty and not empty_classes:
@@ -159,6 +165,18 @@ def check_recipe(recipe: Recipe, pictures: Pictures, validation: Pictures | None
             f"{pictures.name}: no training pictures of class {', '.join(map(repr, empty))}; allowed: at least one of "
             "each. Raise the limit, or leave the class out."
         )
+
+
+def _check_shares(options: TrainOptions, size: int) -> None:
+    """Raise `OptionError` for a batch that several processes cannot share evenly, ghost batches whole."""
+    if size == 1 or options.batch % (least := size * (options.ghost or 1)) == 0:
+        return
+    what = f"ghost={options.ghost} and {size} processes" if options.ghost else f"{size} processes"
+    near = max(least, options.batch // least * least)
+    raise OptionError(
+        f"TrainOptions: batch={options.batch} with {what}; allowed: multiples of {least}, so that all get the same "
+        f"share. Pass batch={near}, or launch another number of processes."
+    )
 
 
 def on_device(pictures: Pictures, device: torch.device) -> Pictures:

@@ -1,6 +1,5 @@
 """Where a training stands: all that changes from one step to the next, so that a kill may come after any."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from holdfast.train.optimiser import make_optimiser
 from holdfast.train.options import TrainOptions
 from holdfast.train.passes import Passes
 from holdfast.train.steps import Outcome
-from holdfast.train.world import World
+from holdfast.train.world import World, largest
 
 
 @dataclass
@@ -43,20 +42,35 @@ class Tally:
         self.loss = self.loss + outcome.loss.double()
         self.right = self.right + outcome.right
         for name, values in outcome.figures.items():
-            sum_, top = values.double().sum() / outcome.copies, values.amax().double()
+            sum_, top = values.double().sum() / outcome.copies, largest(values).double()
             self.means[name] = self.means[name] + sum_ if name in self.means else sum_
             self.largest[name] = torch.maximum(self.largest[name], top) if name in self.largest else top
 
-    def epoch(self, number: int, count: int, rate: float, world: World) -> Epoch:
-        """The record of an epoch over `count` pictures, those of all processes."""
+    def whole(self, world: World) -> "Tally":
+        """The sums over all processes."""
+        if world.size == 1:
+            return self
         names = sorted(self.means)
-        sums = world.total(torch.stack([self.loss, self.right.double(), *(self.means[name] for name in names)]))
-        tops = world.largest(torch.stack([self.largest[name] for name in names])).tolist() if names else []
-        passes = world.total(torch.tensor(self.passes, dtype=torch.float64, device=self.loss.device))
-        loss, right, *means = sums.tolist()
-        figures = {name: (mean / count, top) for name, mean, top in zip(names, means, tops, strict=True)}
-        ahead, back = (round(value / count, 4) for value in passes.tolist())
-        return Epoch(number, loss / count, Count(int(right), count), None, None, rate, (ahead, back), figures)
+        passes = torch.tensor(self.passes, dtype=torch.float64, device=self.loss.device)
+        means = [self.means[name] for name in names]
+        loss, right, ahead, back, *means = world.total(torch.stack([self.loss, self.right.double(), *passes, *means]))
+        tops = world.largest(torch.stack([self.largest[name] for name in names])) if names else ()
+        largest = dict(zip(names, tops, strict=True))
+        means_by_name = dict(zip(names, means, strict=True))
+        return Tally(loss, right.to(torch.int64), means_by_name, largest, [int(ahead), int(back)])
+
+    def beside(self) -> "Tally":
+        """What another process has where the first one has all of this."""
+        zeros = {name: torch.zeros_like(mean) for name, mean in self.means.items()}
+        return Tally(torch.zeros_like(self.loss), torch.zeros_like(self.right), zeros, self.largest)
+
+    def epoch(self, number: int, count: int, rate: float) -> Epoch:
+        """The record of an epoch over `count` pictures; asked of the whole."""
+        sums = {name: float(mean) / count for name, mean in self.means.items()}
+        figures = {name: (sums[name], float(self.largest[name])) for name in sorted(sums)}
+        ahead, back = (round(value / count, 4) for value in self.passes)
+        right = Count(int(self.right), count)
+        return Epoch(number, float(self.loss) / count, right, None, None, rate, (ahead, back), figures)
 
 
 @dataclass
@@ -86,8 +100,7 @@ class State:
         self.history = (*self.history, epoch)
         self.step, self.tally = 0, Tally.empty(self.tally.loss.device)
         if options.watch != "none" and best_of(self.history, options.watch) is epoch:
-            state = judged(self.average, self.model).state_dict()
-            self.best = {name: value.detach().clone() for name, value in state.items()}
+            self.best = copied(judged(self.average, self.model))
 
     def plain(self) -> dict[str, Any]:
         """What a checkpoint holds: tensors, numbers and text only."""
@@ -113,10 +126,24 @@ class State:
         self.step = int(plain["step"])
         self.best = None if plain["best"] is None else moved(plain["best"], device)
 
+    def alike(self, world: World) -> None:
+        """Make every process stand where the first one stands."""
+        if world.size == 1:
+            return
+        whole = world.share(self.plain)
+        if world.rank:
+            self.restore(whole)
+            self.tally = self.tally.beside()
+
     def results(self, options: TrainOptions) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weights to keep, of the best epoch or the last, and those of the last."""
-        last = copy.copy(judged(self.average, self.model).state_dict())
+        last = copied(judged(self.average, self.model))  # the model will be given those to keep
         return (last if self.best is None else self.best), last
+
+
+def copied(model: nn.Module) -> dict[str, Tensor]:
+    """Its weights and buffers, which stay what they are when the model moves on."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def moved(value: Any, device: torch.device) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from holdfast.draws import Draws
 from holdfast.threats import Threat
+from holdfast.train.cut import pieces
 from holdfast.train.labels import Labels
 from holdfast.train.walk import Walk
 
@@ -109,7 +110,7 @@ class Step:
         if self.ghost is None or not len(x):
             logits: Tensor = self.model(x)
             return logits
-        return torch.cat([self.model(part) for part in torch.split(x, self.ghost)])
+        return torch.cat([self.model(part) for part in pieces(x, self.ghost)])
 
     def once(self, key: object, make: Callable[[], Tensor]) -> Tensor:
         """What `make` returned when this key was first asked for: penalties that share a part compute it once."""

@@ -1,6 +1,7 @@
 """A step of training: a batch, what the adversary makes of it, the loss, one move of the weights."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from holdfast.data import Pictures
 from holdfast.draws import Draws
 from holdfast.errors import ModelError
 from holdfast.threats import Rendered, Threat
+from holdfast.train.cut import pieces
 from holdfast.train.labels import Labels
 from holdfast.train.options import TrainOptions
 from holdfast.train.recipe import Recipe
+from holdfast.train.running import in_a_row
 from holdfast.train.step import Step
 from holdfast.train.still import still
 from holdfast.train.walk import Walk
@@ -37,6 +40,11 @@ class Course:
     def options(self) -> TrainOptions:
         """Those of the recipe."""
         return self.recipe.options
+
+    @property
+    def unit(self) -> int:
+        """How many pictures stay together, whoever gets them: those that batch norm takes together."""
+        return self.options.ghost or max(1, self.options.batch // self.world.size)
 
     def key(self, *use: object) -> int:
         """A seed of its own for every use, so that a resumed run needs no generator's state."""
@@ -69,17 +77,15 @@ class Outcome:
     figures: dict[str, Tensor]  # (copies N,) each
     copies: int = 1  # how often each picture was in the batch; it counts as right where every copy is
 
+    def nothing(self) -> "Outcome":
+        """The same of no pictures."""
+        none = {name: values[:0] for name, values in self.figures.items()}
+        return Outcome(torch.zeros_like(self.loss), torch.zeros_like(self.right), none)
+
 
 def batches(count: int, batch: int, seed: int) -> list[Tensor]:
-    """Shuffled rows 0 to `count` - 1 in batches; a last single picture joins the batch before it.
-
-    Batch norm cannot be trained on one picture.
-    """
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    parts = list(torch.split(order, batch))
-    if len(parts) > 1 and len(parts[-1]) == 1 and batch > 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
+    """Shuffled rows 0 to `count` - 1 in batches; a last single picture joins the batch before it."""
+    return pieces(torch.randperm(count, generator=torch.Generator().manual_seed(seed)), batch)
 
 
 def one_step(
@@ -90,23 +96,31 @@ def one_step(
     The global generator, which dropout draws from, is seeded for the step and put back.
     """
     device, adversary = pictures.images.device, course.recipe.adversary
+    mine = course.world.mine(torch.arange(len(rows)), course.unit)
+    idle = not len(mine)  # a last batch too small for all: this process takes part, and counts for nothing
+    mine, count = (torch.arange(min(course.unit, len(rows))), math.inf) if idle else (mine, len(rows))
+    rows, mine = rows.to(device), mine.to(device)
     step: Step | None = None
     for turn in range(1 if adversary is None else adversary.method.replays):
         with (
+            in_a_row(model, course.world, counts=not idle),
             own_generator(device, course.key(now.epoch, now.step, course.world.rank, "dropout", turn)),
             precision(course.options, device),
         ):
-            step = prepared(model, pictures, rows.to(device), course, now) if step is None else step.again()
+            step = prepared(model, pictures, rows, course, now, mine) if step is None else step.again()
             optimiser.zero_grad(set_to_none=True)
-            outcome, step = descended(step, course, len(rows), now)
+            outcome, step = descended(step, course, count, now)
         move(model, optimiser, course)
-    return outcome
+    return outcome.nothing() if idle else outcome
 
 
-def prepared(model: nn.Module, pictures: Pictures, rows: Tensor, course: Course, now: Moment) -> Step:
-    """This process's part of a batch as the loss sees it: augmented, mixed, its adversarial share moved."""
+def prepared(
+    model: nn.Module, pictures: Pictures, rows: Tensor, course: Course, now: Moment, mine: Tensor | None = None
+) -> Step:
+    """The part `mine` of the batch `rows`, or all of it, as the loss sees it: augmented, mixed, its share moved."""
     recipe = course.recipe
-    x, labels, place = shown(pictures, rows, float_type(model), course, now)
+    mine = torch.arange(len(rows), device=rows.device) if mine is None else mine
+    x, labels, place = shown(pictures, rows, mine, float_type(model), course, now)
     if course.options.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     replays = recipe.adversary is not None and recipe.adversary.method.replays > 1
@@ -132,22 +146,22 @@ def prepared(model: nn.Module, pictures: Pictures, rows: Tensor, course: Course,
 
 
 def shown(
-    pictures: Pictures, rows: Tensor, dtype: torch.dtype, course: Course, now: Moment
+    pictures: Pictures, rows: Tensor, mine: Tensor, dtype: torch.dtype, course: Course, now: Moment
 ) -> tuple[Tensor, Labels, Tensor]:
     """This process's part of a batch with its labels and places: augmented, and mixed with the next of the batch."""
-    recipe, world = course.recipe, course.world
-    asked = rows if recipe.mixup else world.mine(rows)  # the next picture may be another process's
+    recipe = course.recipe
+    asked = rows if recipe.mixup else rows[mine]  # the next picture may be another process's
     x, y, place = pictures.x(asked, dtype), pictures.labels[asked], pictures.place[asked]
     if recipe.augment:
         x = augmented(x, recipe.augment, seed=course.key(now.epoch, "augment"), place=place)
     if recipe.mixup is None:
         return x, Labels(y), place
-    x, other, y, second, place = (world.mine(one) for one in (x, x.roll(-1, 0), y, y.roll(-1), place))
-    x, share = recipe.mixup.mix(x, other, Draws(course.key(now.epoch, "mixup"), place))
-    return x, Labels(y, second, share), place
+    after, place = (mine + 1) % len(rows), place[mine]
+    mixed, share = recipe.mixup.mix(x[mine], x[after], Draws(course.key(now.epoch, "mixup"), place))
+    return mixed, Labels(y[mine], y[after], share), place
 
 
-def descended(step: Step, course: Course, count: int, now: Moment) -> tuple[Outcome, Step]:
+def descended(step: Step, course: Course, count: float, now: Moment) -> tuple[Outcome, Step]:
     """Leave the gradient of the whole loss at the weights, and give back the step that it was taken on.
 
     Around it, where that is wanted, the weights are moved; what is told is of the weights as they are.
@@ -164,7 +178,7 @@ def descended(step: Step, course: Course, count: int, now: Moment) -> tuple[Outc
     return outcome, away
 
 
-def differentiate(step: Step, course: Course, count: int) -> tuple[Outcome, Tensor]:
+def differentiate(step: Step, course: Course, count: float) -> tuple[Outcome, Tensor]:
     """What the weights are to descend, its mean over the `count` pictures of all processes, and what to tell of it."""
     recipe, copies = course.recipe, step.copies
     losses = step.losses if recipe.adversary is None else recipe.adversary.method(step)
@@ -173,12 +187,14 @@ def differentiate(step: Step, course: Course, count: int) -> tuple[Outcome, Tens
         whole = whole + penalty(step)
     correct = step.logits.detach().argmax(1) == step.labels.chief
     right = correct.view(copies, len(correct) // copies).all(0).sum()
-    return Outcome(losses.detach().sum() / copies, right, step.figures, copies), whole.sum() / (count * copies)
+    pictures = count * copies
+    mean = whole.mean() if len(whole) == pictures else whole.sum() / pictures  # the first in one operation less
+    return Outcome(losses.detach().sum() / copies, right, step.figures, copies), mean
 
 
 def move(model: nn.Module, optimiser: optim.Optimizer, course: Course) -> None:
     """One move of the weights, by the gradient of all processes."""
-    weights = [p for p in model.parameters() if p.grad is not None]
+    weights = reached(optimiser, course)
     course.world.add_up(p.grad for p in weights if p.grad is not None)
     if course.options.clip is not None:
         nn.utils.clip_grad_norm_(weights, course.options.clip)
@@ -203,6 +219,16 @@ def threat_of(course: Course, now: Moment) -> Threat | None:
         return None
     found: Threat = adversary.threat.with_eps(strength(course, now) * adversary.threat.eps)
     return found
+
+
+def reached(optimiser: optim.Optimizer, course: Course) -> list[Tensor]:
+    """The weights that have a gradient; in several processes all, as another one may have reached the others."""
+    weights: list[Tensor] = [weight for group in optimiser.param_groups for weight in group["params"]]
+    if course.world.size == 1:
+        return [weight for weight in weights if weight.grad is not None]
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    return weights
 
 
 def attacked(model: nn.Module, x: Tensor, y: Tensor, place: Tensor, course: Course, now: Moment) -> Tensor:
@@ -238,13 +264,19 @@ def begun(x: Tensor, y: Tensor, place: Tensor, course: Course, now: Moment) -> W
 @contextmanager
 def own_generator(device: torch.device, seed: int) -> Iterator[None]:
     """Seed the global generators of the CPU and of `device`, and put their states back at the end."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # Not `torch.manual_seed`: it would seed the devices that are not put back.
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+    # Not `torch.manual_seed`, which would seed devices that are not put back; nor `fork_rng`, which looks for devices.
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[index])
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def precision(options: TrainOptions, device: torch.device) -> AbstractContextManager[object]:

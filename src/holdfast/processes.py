@@ -1,8 +1,9 @@
 """Several processes work on one run: who does what, what they tell each other, and how the failure of one ends all.
 
 `torchrun` launches them and Lightning Fabric joins them. What they then have to say is little: which piece of work is
-taken, how far each is, whether one failed. It goes through a store of names and values that the first process keeps;
-pictures and gradients never leave the process that works on them.
+taken, how far each is, whether one failed. It goes through a store of names and values that the first process keeps.
+Pictures never leave the process that works on them; what training adds up goes through the process group
+(`holdfast.train.world`).
 """
 
 import json
@@ -139,13 +140,13 @@ class Several:
         """What is told under a name, once it is; `waiting` is called again and again until then."""
         while (content := self.heard(name)) is None:
             sleep(NAP)
-            self._look()
+            self.look()
             waiting()
         return content
 
     def done(self, pictures: float) -> float:
         """Say how many pictures are done here; returns how many are in all processes, as far as it is known."""
-        if self._look() or not self._total:
+        if self.look() or not self._total:
             self.tell(f"done {self.rank}", repr(pictures).encode())
             told = [self.heard(f"done {rank}") if self.rank == 0 else None for rank in range(1, self.size)]
             self._total = pictures + sum(float(one) for one in told if one is not None)
@@ -173,7 +174,7 @@ class Several:
         self._ask("add", "over", 1)
         while int(self._ask("add", "over", 0)) < self.size:
             sleep(NAP)
-            self._look()
+            self.look()
         self._leave()
 
     def _leave(self) -> None:
@@ -192,9 +193,9 @@ class Several:
                 sleep(NAP)
                 count = int(self._ask("add", what, 0))
 
-    def _look(self) -> bool:
+    def look(self, *, now: bool = False) -> bool:
         """Now and then, raise if another process failed or fell silent; whether this was such a moment."""
-        if monotonic() < self._looked + GLANCE:
+        if not now and monotonic() < self._looked + GLANCE:
             return False
         if self._ask("check", ["failed"]):
             told = json.loads(self._ask("get", "failed"))
@@ -228,7 +229,7 @@ class Several:
         return taken
 
     def _takes(self, what: str, number: int) -> bool:
-        self._look()
+        self.look()
         return int(self._ask("add", self._taken(what, number), 1)) == 1
 
     def _taken(self, what: str, number: int) -> str:
@@ -285,11 +286,11 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def placed(device: torch.device) -> torch.device:
-    """The device of this process: each of several on one machine has a GPU of its own.
+    """The device of this process: each of several on one machine has a GPU of its own; where they have met, it is said.
 
     Raises: `OptionError` for one GPU that all of them would share, and where there are too few.
     """
-    if device.type != "cuda" or ranks.size() == 1:
+    if device.type != "cuda" or ranks.size() == 1 or _here.get() is not None:
         return device
     if device.index is not None:
         raise OptionError(
