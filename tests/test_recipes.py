@@ -1,6 +1,8 @@
 """Recipe files: what they mean, all that is wrong with one at once, flags laid over them, and what they train."""
 
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -128,6 +130,14 @@ def test_shipped_recipes_read_and_say_what_they_are(name):
     planned = read_recipe(text, name)
     assert planned.data.name
     models.architecture(planned.model.name, planned.model.options)
+
+
+def test_the_recipe_of_the_guide_reads():
+    guide = (Path(__file__).parents[1] / "docs/training.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    planned = read_recipe(text)
+    assert planned.recipe.adversary.method == TRADES(beta=6)
+    assert len(planned.recipe.augment) == 2
 
 
 WRONG = """
