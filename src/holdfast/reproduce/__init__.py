@@ -3,9 +3,11 @@
 from typing import Any
 
 from holdfast.reproduce.bench import Bench
+from holdfast.reproduce.mixup_cutout import MIXUP_CUTOUT
 from holdfast.reproduce.part import Part
 from holdfast.reproduce.reproduction import Preset, Reproduction
 from holdfast.reproduce.run import Reproduced, reproduce
+from holdfast.reproduce.svm_vs_resnet import SVM_VS_RESNET
 from holdfast.reproduce.table import (
     Cell,
     Column,
@@ -44,4 +46,4 @@ __all__ = [
     "row",
 ]
 
-REPRODUCTIONS: dict[str, Reproduction[Any]] = {one.name: one for one in (TOYS,)}
+REPRODUCTIONS: dict[str, Reproduction[Any]] = {one.name: one for one in (MIXUP_CUTOUT, SVM_VS_RESNET, TOYS)}
