@@ -3,6 +3,7 @@
 from typing import Any
 
 from holdfast.reproduce.bench import Bench
+from holdfast.reproduce.capacity import CAPACITY
 from holdfast.reproduce.mixup_cutout import MIXUP_CUTOUT
 from holdfast.reproduce.part import Part
 from holdfast.reproduce.reproduction import Preset, Reproduction
@@ -23,6 +24,7 @@ from holdfast.reproduce.table import (
     row,
 )
 from holdfast.reproduce.toys import TOYS
+from holdfast.reproduce.trade_off import TRADE_OFF
 
 __all__ = [
     "REPRODUCTIONS",
@@ -46,4 +48,6 @@ __all__ = [
     "row",
 ]
 
-REPRODUCTIONS: dict[str, Reproduction[Any]] = {one.name: one for one in (MIXUP_CUTOUT, SVM_VS_RESNET, TOYS)}
+REPRODUCTIONS: dict[str, Reproduction[Any]] = {
+    one.name: one for one in (TOYS, CAPACITY, TRADE_OFF, SVM_VS_RESNET, MIXUP_CUTOUT)
+}

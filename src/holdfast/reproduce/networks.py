@@ -1,6 +1,6 @@
 """What reproductions that train networks share: pictures, training into a part's folder, and scores verified there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from holdfast.evaluate import Evaluation, evaluate
 from holdfast.models import Card
 from holdfast.reproduce.bench import Bench
 from holdfast.threats import AnyThreat
-from holdfast.train import Recipe, Trained, train
+from holdfast.train import Epoch, Recipe, Trained, train
 
 
 def pictures(bench: Bench, name: str, split: str, limit: int | None = None) -> Pictures:
@@ -55,8 +55,12 @@ def learn(
     name: str = "model",
     validation: Pictures | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
-    """Train into a folder within a part's, going on with what an earlier call began there."""
+    """Train into a folder within a part's, going on with what an earlier call began there.
+
+    `on_epoch` is called after each epoch of this call, not after those of an earlier one.
+    """
     return train(
         card,
         training,
@@ -69,6 +73,7 @@ def learn(
         resume=True,
         command=bench.command,
         progress=lambda done, total: bench.progress(done, total, f"training {folder.parent.name} {name}"),
+        on_epoch=on_epoch,
     )
 
 
