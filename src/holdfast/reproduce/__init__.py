@@ -4,6 +4,7 @@ from typing import Any
 
 from holdfast.reproduce.bench import Bench
 from holdfast.reproduce.capacity import CAPACITY
+from holdfast.reproduce.deep_defense import DEEP_DEFENSE_REPORT
 from holdfast.reproduce.mixup_cutout import MIXUP_CUTOUT
 from holdfast.reproduce.part import Part
 from holdfast.reproduce.reproduction import Preset, Reproduction
@@ -25,6 +26,7 @@ from holdfast.reproduce.table import (
 )
 from holdfast.reproduce.toys import TOYS
 from holdfast.reproduce.trade_off import TRADE_OFF
+from holdfast.reproduce.tv_lipschitz import TV_LIPSCHITZ
 
 __all__ = [
     "REPRODUCTIONS",
@@ -49,5 +51,5 @@ __all__ = [
 ]
 
 REPRODUCTIONS: dict[str, Reproduction[Any]] = {
-    one.name: one for one in (TOYS, CAPACITY, TRADE_OFF, SVM_VS_RESNET, MIXUP_CUTOUT)
+    one.name: one for one in (TOYS, DEEP_DEFENSE_REPORT, TV_LIPSCHITZ, SVM_VS_RESNET, CAPACITY, TRADE_OFF, MIXUP_CUTOUT)
 }

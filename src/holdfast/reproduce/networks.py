@@ -56,6 +56,7 @@ def learn(
     validation: Pictures | None = None,
     weights: Mapping[str, Tensor] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    box: tuple[float, float] = (0.0, 1.0),
 ) -> Trained:
     """Train into a folder within a part's, going on with what an earlier call began there.
 
@@ -71,6 +72,7 @@ def learn(
         device=bench.device,
         out=folder / name,
         resume=True,
+        box=box,
         command=bench.command,
         progress=lambda done, total: bench.progress(done, total, f"training {folder.parent.name} {name}"),
         on_epoch=on_epoch,

@@ -19,7 +19,7 @@ class Reproduction(Generic[Settings]):
     Args: `presets` a frozen record of options for each preset, "small" among them; `measure` does the work, every
     number by `Bench.part`; `setting` says in one sentence under what setting the published figures came about, and
     `same` which presets are that very setting; `stands_for` heads the column of published figures; `on_cpu` for what
-    is too small to go anywhere else.
+    is too small to go anywhere else; `seeds` what is asked for where nothing else is said.
     Raises: `OptionError` without a preset called "small", or with one of another name than "small" and "full".
     """
 
@@ -32,6 +32,7 @@ class Reproduction(Generic[Settings]):
     same: tuple[Preset, ...] = ()
     stands_for: str = "published"
     on_cpu: bool = False
+    seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
         if "small" not in self.presets or not set(self.presets) <= {"small", "full"}:

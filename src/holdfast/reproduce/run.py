@@ -60,7 +60,7 @@ def reproduce(
     *,
     out: Path | str,
     preset: str = "small",
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     data_dir: Path | None = None,
     device: str = "cpu",
     resume: bool = False,
@@ -72,8 +72,8 @@ def reproduce(
 
     Args: `reproduction` one of `REPRODUCTIONS`, or one's own; `out` a new folder, or with `resume` one where the same
     reproduction and preset was begun: parts that are finished and asked for the same are kept, seeds may be added;
-    `seeds` each makes the whole anew, the table has their mean and each of them; `device` "cpu" or "cuda"; `command`
-    (its words) goes on record. Writes into `out`: parts/, result.json, report.html.
+    `seeds` each makes the whole anew, the table has their mean and each of them, by default the reproduction's own;
+    `device` "cpu" or "cuda"; `command` (its words) goes on record. Writes into `out`: parts/, result.json, report.html.
     Raises: `OptionError` for an unknown preset or a seed twice; `RunError` for a folder in use or begun otherwise;
     and whatever the work raises.
     Cost: see the presets; all of it again for each seed.
@@ -81,6 +81,7 @@ def reproduce(
     from holdfast.reproduce.page import page
 
     chosen, settings = reproduction.settings(preset)
+    seeds = reproduction.seeds if seeds is None else seeds
     if not seeds or len(set(seeds)) < len(seeds):
         raise OptionError(f"seeds {list(seeds)}; allowed: at least one, each once, such as 0,1,2.")
     folder, begun = Path(out), perf_counter()

@@ -19,6 +19,8 @@ from holdfast.options import to_plain
 from holdfast.train.options import TrainOptions
 from holdfast.train.recipe import Recipe
 
+BOX = (0.0, 1.0)  # of pictures as they are
+
 
 def card_for(
     architecture: str,
@@ -109,24 +111,30 @@ def check_some(pictures: Pictures) -> None:
         )
 
 
-def check_scale(pictures: Pictures) -> None:
-    """Raise `DataError` for floats outside [0, 1]; bytes are always within."""
+def check_scale(pictures: Pictures, box: tuple[float, float] = BOX) -> None:
+    """Raise `DataError` for floats outside the box; bytes are always within [0, 1]."""
     low, high = (float(value) for value in pictures.images.aminmax())
-    if pictures.images.is_floating_point() and not 0 <= low <= high <= 1:
+    if pictures.images.is_floating_point() and not box[0] <= low <= high <= box[1]:
         raise DataError(
-            f"{pictures.name}: values from {low:g} to {high:g}; allowed: 0 to 1. Divide 0-255 pictures by 255; "
-            "normalisation belongs inside the model."
+            f"{pictures.name}: values from {low:g} to {high:g}; allowed: {box[0]:g} to {box[1]:g}. Divide 0-255 "
+            "pictures by 255; normalisation belongs inside the model."
         )
 
 
-def check_fit(model: nn.Module, pictures: Pictures, validation: Pictures | None, name: str) -> None:
+def check_fit(
+    model: nn.Module,
+    pictures: Pictures,
+    validation: Pictures | None,
+    name: str,
+    box: tuple[float, float] = BOX,
+) -> None:
     """Raise unless pictures and validation agree and the model answers them with one logit a class.
 
     Raises: `DataError` for validation pictures of another kind; `ModelError` for a model that does not fit.
     """
     for part in [pictures] if validation is None else [pictures, validation]:
         check_some(part)
-        check_scale(part)
+        check_scale(part, box)
     if validation is not None:
         kinds = [f"{tuple(part.shape)} in {len(part.classes)} classes" for part in (pictures, validation)]
         if kinds[0] != kinds[1]:
