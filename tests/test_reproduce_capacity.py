@@ -11,7 +11,7 @@ from holdfast.attacks import FGSM, PGD
 from holdfast.data import load
 from holdfast.errors import OptionError
 from holdfast.models import load as load_model
-from holdfast.reproduce import REPRODUCTIONS, cell_of, reproduce, row
+from holdfast.reproduce import REPRODUCTIONS, Bench, cell_of, networks, reproduce, row
 from holdfast.reproduce import capacity as room
 from holdfast.reproduce.capacity import Capacity
 from holdfast.reproduce.part import Part
@@ -109,6 +109,33 @@ def test_orders_of_the_source(numbers, held):
             found = dict(zip(room.READ.values(), values))
             rows.append(row(room.named(training, scale), [Part("p", 0, "parts/p", found, 0.0, "", False)], room.READ))
     assert [order.held for order in room._orderings(TINY, rows)] == [held] * 9
+
+
+class Constant(torch.nn.Module):
+    """Class 3 for every picture, with a graph to its pixels but no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.eye(10)[3])
+
+    def forward(self, x):
+        return self.weight + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("attack", [FGSM(), PGD(steps=2, random_start=False)])
+def test_a_network_without_gradient_is_not_called_robust(tmp_path, attack):
+    """The accuracy that is left is told, with the sentence that it says nothing."""
+    test = load("digits", "test", limit=60)
+    bench = Bench(out=tmp_path, seeds=(0,), asked={})
+    held = networks.held(bench, tmp_path, Constant(), test, Linf(eps=0.3), attack, [0.1, 0.3], name="a")
+    natural = (test.labels == 3).double().mean().item()
+    assert held == networks.Held(pytest.approx(natural), (pytest.approx(natural),) * 2, True)
+    dead = Part("pgd/x1", 0, "parts/pgd/x1/seed-0", {"idle": held.idle}, 0.0, "", False)
+    alive = Part("pgd/x2", 0, "parts/pgd/x2/seed-0", {"idle": False}, 0.0, "", False)
+    (said,) = networks.idle_note([alive, dead])
+    assert "parts/pgd/x1/seed-0:" in said
+    assert "x2" not in said
+    assert networks.idle_note([alive]) == ()
 
 
 @pytest.mark.parametrize("wrong", [{"scales": (1,)}, {"scales": (4, 1)}, {"eps": 0.0}, {"base": -1.0}])

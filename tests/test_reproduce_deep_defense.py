@@ -10,8 +10,10 @@ from holdfast.attacks import FGSM
 from holdfast.data import Pictures, load
 from holdfast.errors import DataError, OptionError, RunError
 from holdfast.evaluate import evaluate
+from holdfast.models import load as read
 from holdfast.reproduce import REPRODUCTIONS, cell_of, reproduce
 from holdfast.reproduce.deep_defense import choosing, measuring
+from holdfast.reproduce.deep_defense import rows as rows_of_parts
 from holdfast.reproduce.deep_defense.settings import COLUMNS, RHO, THREE, Settings
 from holdfast.reproduce.deep_defense.training import CHOSEN, CLEAN_DEFENSE, UNCUT, WAYS
 from holdfast.reproduce.part import Part
@@ -146,6 +148,9 @@ def test_deep_defense_in_small(done):
             assert 0 < cell.mean < 1
     assert cell_of(rows, "Deep Defense", COLUMNS[-1]).mean == pytest.approx(0.5, abs=0.01)
     assert cell_of(rows, "Deep Defense", RHO).mean > cell_of(rows, "vanilla", RHO).mean
+    assert cell_of(rows, "vanilla", COLUMNS[0]).mean > 0.75  # it begins with the first network's weights
+    for one, other in (("vanilla", "adversarial training"), ("Deep Defense", CLEAN_DEFENSE)):  # other pictures
+        assert cell_of(rows, one, RHO).seeds != cell_of(rows, other, RHO).seeds
     assert all(list(cell.seeds) == [0] for one in rows if one.name in tried for cell in one.ours.values())
     assert len(first.table.plots) == 4
     assert first.table.plots[-1].svg.count("<image") == 24
@@ -162,15 +167,16 @@ def _choice(done):
     return {name: parts[f"choice/{choosing.slug(name)}/measured"] for name in (*choosing.RIVALS, *FEW.candidates)}
 
 
-def test_all_networks_begin_with_the_first_and_moved_pictures_are_those_against_it(done):
-    _, out, _ = done
-    from holdfast.models import load as read
-
-    first, _ = read(out / "parts/first/seed-0/model")
-    shown = load("digits", "train", limit=FEW.limit)
-    fooling = measuring.deepfooled(first, shown)
-    right = (first(fooling.images).argmax(1) == first(shown.x()).argmax(1)).double().mean()
-    assert right < 0.05
+def test_areas_are_those_on_pictures_made_against_the_first_network(done):
+    _, out, table = done
+    first, vanilla = (read(out / f"parts/{name}/seed-0/model")[0] for name in ("first", "vanilla/training"))
+    test = load("digits", "test", limit=FEW.limit)
+    fooling = test.x() + measuring.moves(first, test)
+    assert (first(fooling).argmax(1) == first(test.x()).argmax(1)).double().mean() < 0.05
+    expected = measuring.areas(vanilla(fooling).softmax(1).detach(), test.labels)
+    column = rows_of_parts.area_of("vanilla")
+    found = [cell_of(table.table.rows, f"class {k + 1}, {k}", column).seeds[0] for k in range(10)]
+    assert found == pytest.approx(expected)
 
 
 def test_a_resumed_call_keeps_every_part(done):

@@ -266,6 +266,7 @@ def rows_of(numbers) -> list[Row]:
 def test_the_sources_own_numbers_hold():
     found = subject.orderings(rows_of(SOURCE), Settings())
     assert [one.held for one in found] == [True] * 12
+    assert not [one.sentence for one in found if "{" in one.sentence]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from holdfast.data import Pictures, load
 from holdfast.errors import OptionError
 from holdfast.models import load as load_model
+from holdfast.models import save
 from holdfast.reproduce import REPRODUCTIONS, Bench, cell_of, reproduce, row
 from holdfast.reproduce.part import Part
 from holdfast.reproduce.trade_off import (
@@ -29,7 +30,7 @@ from holdfast.reproduce.trade_off import (
 )
 from holdfast.reproduce.trade_off.ground import recipe
 from holdfast.threats import Linf
-from holdfast.train import Lipschitz, TotalVariation, slopes_of
+from holdfast.train import Lipschitz, TotalVariation, card_for, slopes_of
 
 TINY = Settings(
     ground=Ground(data="digits", training=200, test=60, batch=50, steps=2, step_size=0.6, test_steps=3),
@@ -186,6 +187,17 @@ def test_the_course_ends_with_the_last_weights(done):
     for name, split, limit in (("robust_training", "train", 60), ("robust_test", "test", 60)):
         few = load("digits", split, limit=limit).take(slice(0, 20))
         assert overfitting.withstood(model, few, TINY.overfitting, 3) == pytest.approx(curves[name][-1])
+
+
+def test_the_last_network_is_another_than_the_best(tmp_path):
+    """Unless the last epoch was the best: then training leaves one only."""
+    card = card_for("linear", load("digits", "test", limit=60))
+    best, last = card.build(0), card.build(1)
+    save(tmp_path, best, card)
+    assert overfitting._last(tmp_path, best) is best
+    save(tmp_path / "last", last, card)
+    found = overfitting._last(tmp_path, best).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in last.state_dict().items())
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -47,7 +47,7 @@ class Capacity:
     epochs: int = option(8, "of every training")
     batch: int = option(100, "pictures a step")
     learning_rate: float = option(0.003, "largest, of AdamW in one cycle")
-    warm_up: float = option(0.4, f"share of the training in which eps grows, in rows called '{GROWING}'")
+    warm_up: float = option(0.4, "share of the training in which eps grows, in the rows where it does")
     steps: int = option(7, "of PGD in training")
     step_size: float = option(0.25, "of these steps, in units of eps")
     test_steps: int = option(40, "of PGD in the test")
@@ -100,7 +100,9 @@ def measure(bench: Bench, settings: Capacity) -> Table:
         for scale in settings.scales
     }
     rows = [row(named(*key), some, READ, group=key[0]) for key, some in parts.items()]
-    return Table(_columns(settings), tuple(rows), _orderings(settings, rows), tuple(_plots(parts)), _notes(settings))
+    return Table(
+        _columns(settings), tuple(rows), _orderings(settings, rows), tuple(_plots(parts)), _notes(settings, parts)
+    )
 
 
 def named(training: str, scale: int) -> str:
@@ -117,15 +119,15 @@ def _learnt(bench: Bench, settings: Capacity, training: str, scale: int, sets: t
     def work(seed: int, folder: Path) -> Mapping[str, Any]:
         trained = networks.learn(bench, folder, card, learnt, chosen, seed)
         answers = networks.answers(trained.model, shown).argmax(1)
-        robust = {
-            name: networks.attacked(
-                bench, folder, trained.model, shown, Linf(eps=settings.eps), attack, [settings.eps], name=name
-            ).robust.rate
+        threat, radii = Linf(eps=settings.eps), [settings.eps]
+        held = {
+            name: networks.held(bench, folder, trained.model, shown, threat, attack, radii, name=name)
             for name, attack in settings.judges().items()
         }
         return {
             "natural": float((answers == shown.labels).double().mean()),
-            **robust,
+            **{name: one.robust[0] for name, one in held.items()},
+            "idle": any(one.idle for one in held.values()),
             "loss": trained.history[-1].loss,
             "commonest": float(answers.bincount().max() / len(answers)),
             "parameters": sum(weight.numel() for weight in trained.model.parameters()),
@@ -239,7 +241,7 @@ def _band(parts: Mapping[tuple[str, int], Sequence[Part]]) -> str:
     return "Bands from the lowest to the highest seed." if len(next(iter(parts.values()))) > 1 else ""
 
 
-def _notes(settings: Capacity) -> tuple[str, ...]:
+def _notes(settings: Capacity, parts: Mapping[tuple[str, int], Sequence[Part]]) -> tuple[str, ...]:
     return (
         "The orders are what the source says in its section 4; its figure has no numbers that could stand beside ours.",
         f"The smallest network is the cnn of width {settings.base:g}: the source's 2 and 4 filters, but strides in the "
@@ -247,6 +249,7 @@ def _notes(settings: Capacity) -> tuple[str, ...]:
         f"'{GROWING}' is no part of the source: eps rises from 0 over the first {settings.warm_up:.0%} of the "
         "training, which leads small networks past the fixed class.",
         "PGD accuracies come from one attack and are upper bounds; `holdfast evaluate --suite standard` looks closer.",
+        *networks.idle_note(part for some in parts.values() for part in some),
     )
 
 
@@ -255,8 +258,8 @@ LARGER = Capacity(
     training=None,
     test=None,
     epochs=40,
-    batch=128,
-    learning_rate=0.001,
+    batch=50,
+    learning_rate=1e-4,
     steps=40,
     step_size=1 / 30,
 )

@@ -146,7 +146,8 @@ COLUMNS = (
     Column(BEST, "epochs", about="after which the weights are those that are looked at"),
 )
 NOTES = (
-    "The source has no figures for these; the orders are judged by its sentences.",
+    "The source has no figures for these; the orders are its sentences, and which number each is about is our reading.",
+    "Training stops early in all together as well: it learns slowly, and may be stopped while it still gets better.",
     "All together: label smoothing is left out, as mixed pictures have labels of their own, and mixup is in the "
     "source's form, -log(a p(y1) + (1-a) p(y2)); the usual one is a CE(y1) + (1-a) CE(y2).",
     "Cutout sets squares to black; pictures are normalised inside the network.",
@@ -184,11 +185,11 @@ SAID = (
     (MIXUP, NLL, "Mixup can help avoid overfitting (the source's form)"),
     (USUAL, NLL, "Mixup can help avoid overfitting (the usual form)"),
     (NORM, GAP, "Batch norm can have a regularising effect and reduce overfitting"),
-    (DROPOUT, GAP, "A network with dropout does not rely on single features"),
+    (DROPOUT, GAP, "A network with dropout learns to do without single features"),
     (STOP, GAP, "Early stopping ends training when the validation error rises"),
     (DECAY, TRAINING, "Weight decay prevents the model from doing too well on the training data"),
-    (ALL, ACCURACY, "Regularisation helps, all of it together too"),
-    (ALL, GAP, "Regularisation helps, all of it together too"),
+    (ALL, ACCURACY, "Regularised models (sometimes) generalise better: all together do so"),
+    (ALL, GAP, "Regularised models (sometimes) generalise better: all together do so"),
 )
 
 
@@ -197,7 +198,7 @@ def orderings(rows: Sequence[Row]) -> tuple[Ordering, ...]:
     told = [_against_none(rows, *one) for one in SAID]
     learnt = [one.name for one in rows if one.name != NONE]
     best = {name: _mean(rows, name, TRAINING) for name in (NONE, *learnt)}
-    sentence = "Nothing that regularises fits the training data better than none does."
+    sentence = "Regularisation makes it harder to fit the training data perfectly: nothing fits them better than none."
     return (*told, judged(sentence, max(best.values()) <= best[NONE], best))
 
 

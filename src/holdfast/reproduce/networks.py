@@ -1,7 +1,7 @@
 """What reproductions that train networks share: pictures, training into a part's folder, and scores verified there."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from holdfast.attacks import Attack
 from holdfast.data import Pictures, load
+from holdfast.errors import AttackDidNothing
 from holdfast.evaluate import Evaluation, evaluate
 from holdfast.models import Card
 from holdfast.reproduce.bench import Bench
+from holdfast.reproduce.part import Part
 from holdfast.threats import AnyThreat
 from holdfast.train import Epoch, Recipe, Trained, train
 
@@ -108,6 +110,51 @@ def attacked(
         progress=told,
         name=name,
         command=bench.command,
+    )
+
+
+@dataclass(frozen=True)
+class Held:
+    """Shares of test pictures that are right, and that stay right."""
+
+    natural: float
+    robust: tuple[float, ...]  # in the order of the radii
+    idle: bool  # the attack moved no picture
+
+
+def held(
+    bench: Bench,
+    folder: Path,
+    model: nn.Module,
+    test: Pictures,
+    threat: AnyThreat,
+    attack: Attack,
+    eps: Sequence[float],
+    *,
+    name: str,
+) -> Held:
+    """The accuracy under attack at ascending radii, also of a network that has no gradient left.
+
+    Training against too strong an adversary, or with too heavy a penalty, can end in a constant: no step of a gradient
+    goes anywhere then, an evaluation refuses to call that robust, and what is right after the step is what was right
+    before. `idle` says so.
+    """
+    try:
+        found = attacked(bench, folder, model, test, threat, attack, eps, name=name)
+    except AttackDidNothing:
+        natural = accuracy(model, test)
+        return Held(natural, (natural,) * len(eps), True)
+    return Held(found.clean.rate, tuple(point.robust.rate for point in found.curve), False)
+
+
+def idle_note(parts: Iterable[Part]) -> tuple[str, ...]:
+    """What must be said of parts whose `found` is `idle`: a sentence, or none."""
+    places = [part.place for part in parts if part.found.get("idle")]
+    if not places:
+        return ()
+    return (
+        f"No step of an attack moved a picture for {', '.join(places)}: the network's gradient is 0 everywhere it was "
+        "taken. Accuracy under attack is the natural one there, and says nothing of robustness.",
     )
 
 

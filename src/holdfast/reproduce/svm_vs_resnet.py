@@ -283,9 +283,7 @@ def _columns(settings: Settings) -> tuple[Column, ...]:
 
 NOT_ONE: Final = "Under attack the SVM is right on not one picture (at {at})."
 SOME: Final = "Under attack the ResNet is still right on some (at {at}; the source has about 30 %)."
-USELESS: Final = (
-    "Adversarial training is useless for the SVM: its error under attack falls by less than a point ({at})."
-)
+USELESS: Final = "Adversarial training is useless for the SVM: its error under attack falls by less than a point."
 
 
 def orderings(rows: Sequence[Row], settings: Settings) -> tuple[Ordering, ...]:

@@ -72,9 +72,9 @@ def _network(bench: Bench, ground: Ground, settings: Frontier, width: float, eps
 
     def work(seed: int, folder: Path) -> Mapping[str, Any]:
         trained = networks.learn(bench, folder, card, learnt, chosen, seed)
-        found = networks.attacked(bench, folder, trained.model, shown, Linf(eps=radii[-1]), judge, radii, name="pgd")
-        rates = {robust(point.eps): point.robust.rate for point in found.curve}
-        return {NATURAL: found.clean.rate, **rates, "curves": networks.curves(trained)}
+        held = networks.held(bench, folder, trained.model, shown, Linf(eps=radii[-1]), judge, radii, name="pgd")
+        rates = dict(zip(map(robust, radii), held.robust, strict=True))
+        return {NATURAL: held.natural, **rates, "idle": held.idle, "curves": networks.curves(trained)}
 
     asked = networks.settings(chosen, card, learnt, shown, judge=to_plain(judge), judged_at=radii)
     return bench.each_seed(f"frontier/width-{width:g}/eps-{eps:g}", asked, work)
@@ -86,7 +86,7 @@ def table(settings: Frontier, found: Networks) -> Table:
     rows = [row(named(*key), parts, columns, group=GROUP) for key, parts in found.items()]
     about = "share right, and still right after PGD within this radius in Linf or a smaller one"
     listed = (Column(NATURAL), *(Column(robust(eps), about=about) for eps in settings.judged_at))
-    return Table(listed, tuple(rows), _orderings(settings, rows), _plots(settings, found), _notes())
+    return Table(listed, tuple(rows), _orderings(settings, rows), _plots(settings, found), _notes(found))
 
 
 def _orderings(settings: Frontier, rows: Sequence[Row]) -> tuple[Ordering, ...]:
@@ -151,7 +151,8 @@ def _mean(parts: Sequence[Part], key: str) -> float:
     return fmean(float(part.found[key]) for part in parts)
 
 
-def _notes() -> tuple[str, ...]:
+def _notes(found: Networks) -> tuple[str, ...]:
     return (
         "Robust accuracies come from PGD alone and are upper bounds; `holdfast evaluate --suite standard` is stricter.",
+        *networks.idle_note(part for some in found.values() for part in some),
     )

@@ -33,6 +33,7 @@ class Ground:
     batch: int = option(128, "pictures a step")
     steps: int = option(7, "of PGD in training")
     step_size: float = option(0.25, "of these steps, in units of eps")
+    warm_up: float = option(0.3, "share of adversarial training in which eps grows from 0")
     test_steps: int = option(20, "of PGD in the test")
     test_step_size: float = option(0.1, "of these steps, in units of eps")
 
@@ -75,7 +76,8 @@ def card_of(pictures: Pictures, width: float) -> Card:
 def recipe(ground: Ground, *, eps: float = 0.0, penalties: tuple[Penalty, ...] = (), **options: Any) -> Recipe:
     """PGD training within `eps` in Linf, or ordinary training for 0; `options` of `TrainOptions`."""
     adversary = Adversary(ground.inner(), Linf(eps=eps)) if eps else None
-    made = TrainOptions(**{"batch": ground.batch, "attacked": 0, **options})
+    warm_up = ground.warm_up if eps else 0.0
+    made = TrainOptions(**{"batch": ground.batch, "attacked": 0, "warm_up": warm_up, **options})
     return Recipe(options=made, adversary=adversary, penalties=penalties)
 
 

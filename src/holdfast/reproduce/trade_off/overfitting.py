@@ -36,6 +36,8 @@ COURSE = "course.json"  # robust accuracies after each epoch, beside the trainin
 class Overfitting:
     """PGD training on few pictures for many epochs; the step size falls tenfold half-way and at three quarters.
 
+    By then eps has long grown to its full size (see `Ground`); validation is attacked at that size from the beginning.
+
     Source: Rice, Wong & Kolter 2020, arXiv:2002.11569: robust test accuracy falls after the step size has fallen.
     """
 

@@ -24,7 +24,7 @@ COLUMNS = (
     Column(
         of.L2_DISTANCE,
         "of pixels in [0, 1]",
-        "smallest change that DDN finds; 0 for pictures that are wrong as they are",
+        "smallest change that FMN finds; 0 for pictures that are wrong as they are",
     ),
     Column(of.TIME, "steps", "of a walk up the loss in steps of one length until the class changes"),
     Column(of.ERROR_L2, about="pictures with such a change of at most 0.1"),

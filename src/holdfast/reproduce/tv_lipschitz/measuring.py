@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from holdfast.attacks import CW, DDN, FMN, IFGSM, PGD
+from holdfast.attacks import CW, FMN, IFGSM, PGD
 from holdfast.data import Pictures
 from holdfast.evaluate import Evaluation
 from holdfast.evaluate.statistics import Rate
@@ -31,8 +31,8 @@ def measured(
 
     half = settings.steps // 2
     climb = PGD(steps=half, step_size=max(0.1, 2.5 / half))
-    near = under("ddn", L2(eps=FAR), DDN(steps=settings.steps), FAR)
-    box = under("fmn", Linf(eps=GREY), FMN(steps=settings.steps), GREY)
+    near = under("fmn-l2", L2(eps=FAR), FMN(steps=settings.steps), FAR)
+    box = under("fmn-linf", Linf(eps=GREY), FMN(steps=settings.steps), GREY)
     linf, l2 = under("pgd-linf", Linf(eps=GREY), climb, GREY), under("pgd-l2", L2(eps=100 / 255), climb, 100 / 255)
     few = test.take(slice(0, settings.carried))
     carried = under("cw", L2(eps=FAR), CW(steps=settings.steps, searches=4, first_c=0.1), FAR, few)

@@ -10,9 +10,6 @@ from torch import Tensor
 from holdfast.errors import OptionError
 from holdfast.options import option
 from holdfast.train.penalties.slope import (
-    FORM,
-    NORM,
-    H,
     check_slope,
     gradient,
     length,
@@ -35,9 +32,11 @@ class Lipschitz:
     """
 
     weight: float = option(0.1, "factor of the largest norm")
-    norm: Literal["l2", "l1"] = option("l2", NORM)
-    form: Literal["difference", "double-backward"] = option("difference", FORM)
-    h: float = option(0.1, H)
+    norm: Literal["l2", "l1"] = option("l2", "of the gradient: l2, or l1 against changes bounded in the largest value")
+    form: Literal["difference", "double-backward"] = option(
+        "difference", "difference of two losses, or double-backward: the gradient differentiated"
+    )
+    h: float = option(0.1, "Euclidean length of the difference's move, in pixel units")
     name: ClassVar[str] = "lipschitz"
     wants_slope: ClassVar[bool] = True
 

@@ -22,12 +22,6 @@ ORDER = {"l2": 2, "l1": 1}
 DUAL: dict[str, Threat] = {"l2": L2(eps=1.0), "l1": Linf(eps=1.0)}
 
 
-# What the options that the penalties share mean.
-NORM = "of the gradient: l2, or l1 against changes bounded in the largest value"
-FORM = "difference of two losses, or double-backward: the gradient differentiated"
-H = "Euclidean length of the difference's move, in pixel units"
-
-
 def check_slope(penalty: Any) -> None:
     """Raise `OptionError` for a norm, form or length that is not allowed."""
     who = type(penalty).__name__

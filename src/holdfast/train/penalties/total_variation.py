@@ -9,9 +9,6 @@ from torch import Tensor
 from holdfast.errors import OptionError
 from holdfast.options import option
 from holdfast.train.penalties.slope import (
-    FORM,
-    NORM,
-    H,
     check_slope,
     gradient,
     length,
@@ -32,9 +29,11 @@ class TotalVariation:
     """
 
     eps: float = option(0.01, "weight, and the size of the change that is feared, in pixel units")
-    norm: Literal["l2", "l1"] = option("l2", NORM)
-    form: Literal["difference", "double-backward"] = option("difference", FORM)
-    h: float = option(0.1, H)
+    norm: Literal["l2", "l1"] = option("l2", "of the gradient: l2, or l1 against changes bounded in the largest value")
+    form: Literal["difference", "double-backward"] = option(
+        "difference", "difference of two losses, or double-backward: the gradient differentiated"
+    )
+    h: float = option(0.1, "Euclidean length of the difference's move, in pixel units")
     name: ClassVar[str] = "tv"
     wants_slope: ClassVar[bool] = True
 
