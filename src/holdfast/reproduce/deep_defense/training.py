@@ -20,7 +20,7 @@ MODEL = "model"
 UNCUT = (-10.0, 11.0)  # DeepFool's pictures leave the box by less than that, wherever a boundary is near
 
 CLEAN_DEFENSE = "Deep Defense, clean pictures"
-GENTLE_DEFENSE = "Deep Defense, clean pictures, weight 2"
+GENTLE_DEFENSE = "Deep Defense, clean pictures, weight 0.5"
 CHOSEN = "chosen on validation"
 
 
@@ -29,7 +29,7 @@ WAYS = {
     FINE_TUNED: Way(moved=True),
     DEEP_DEFENSE: Way(penalties=(DeepDefense(),), moved=True),
     CLEAN_DEFENSE: Way(penalties=(DeepDefense(),)),
-    GENTLE_DEFENSE: Way(penalties=(DeepDefense(weight=2.0),)),
+    GENTLE_DEFENSE: Way(penalties=(DeepDefense(weight=0.5),)),
 }
 
 

@@ -61,7 +61,7 @@ class Settings:
     augment: bool = option(True, "crops and mirror images in training")
     fgsm_eps: float = option(1 / 255, "radius of the one-step adversary, and weight of the l1 form by differences")
     steps: int = option(50, "of each attack for the smallest change, and of PGD and I-FGSM half as many")
-    walk: float = option(0.01, "length of a step of the walk whose steps are counted as time")
+    walk: float = option(0.0025, "length of a step of the walk whose steps are counted as time")
 
     def __post_init__(self) -> None:
         """Refuse what gives no table; training options are checked where they are made."""
