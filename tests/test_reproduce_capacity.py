@@ -34,13 +34,12 @@ def done(tmp_path_factory):
 
 def test_a_row_for_each_training_and_scale(done):
     first, _ = done
-    assert [one.name for one in first.table.rows] == [
-        f"{training}, x{scale}" for training in room.TRAININGS for scale in (1, 3)
-    ]
-    assert [column.name for column in first.table.columns] == list(room.READ)
-    assert len(first.table.orderings) == 9
+    names = [f"{training}, x{scale}" for training in room.TRAININGS for scale in (1, 3)]
+    assert [one.name for one in first.table.rows] == [*names, *(f"training {name}" for name in names)]
+    assert [column.name for column in first.table.columns] == [*room.ACCURACIES, *room.COURSE]
+    assert len(first.table.orderings) == 11
     assert len(first.table.plots) == len(room.TRAININGS) + 2
-    for one in first.table.rows:
+    for one in first.table.rows[: len(names)]:
         rates = [one.ours[name].seeds for name in (room.NATURAL, room.BY_FGSM, room.BY_PGD)]
         for natural, fgsm, pgd in zip(*(rate.values() for rate in rates)):
             assert natural >= fgsm
@@ -51,7 +50,7 @@ def test_ours_comes_from_parts_and_they_are_kept(done):
     first, again = done
     assert again.to_plain()["rows"] == first.to_plain()["rows"]
     assert all(part.kept for part in again.parts)
-    for one in first.table.rows:
+    for one in first.table.rows[:8]:
         for place, (seed, value) in zip(one.parts, one.ours[room.BY_PGD].seeds.items()):
             found = json.loads((first.folder / place / "part.json").read_text())
             assert (found["found"]["pgd"], found["asked"]["seed"]) == (value, seed)
@@ -77,7 +76,7 @@ def test_numbers_by_hand(done, training):
         room.BY_FGSM: (right & after).double().mean().item(),
         room.COMMONEST: max(said.count(label) for label in range(10)) / len(said),
     }
-    ours = {name: cell_of(first.table.rows, f"{training}, x3", name).seeds[1] for name in by_hand}
+    ours = {name: cell_of(first.table.rows, *room.cell(training, 3, name)).seeds[1] for name in by_hand}
     assert ours == pytest.approx(by_hand)
 
 
@@ -106,9 +105,11 @@ def test_orders_of_the_source(numbers, held):
     rows = []
     for training, pair in numbers.items():
         for scale, values in zip((1, 3), pair):
-            found = dict(zip(room.READ.values(), values))
-            rows.append(row(room.named(training, scale), [Part("p", 0, "parts/p", found, 0.0, "", False)], room.READ))
-    assert [order.held for order in room._orderings(TINY, rows)] == [held] * 9
+            found = dict(zip((*room.ACCURACIES.values(), *room.COURSE.values()), values))
+            parts = [Part("p", 0, "parts/p", found, 0.0, "", False)]
+            rows.append(row(room.named(training, scale), parts, room.ACCURACIES))
+            rows.append(row(room.named(training, scale, of=room.LOSS), parts, room.COURSE))
+    assert [order.held for order in room._orderings(TINY, rows)] == [held] * 11
 
 
 class Constant(torch.nn.Module):
