@@ -18,7 +18,7 @@ from holdfast.evaluate import SUITES, evaluate, merge
 from holdfast.evaluate.landscape import PICTURES
 from holdfast.report.run import read
 from holdfast.threats import Colour, Flow, Rotation
-from holdfast.train import TrainOptions, card_for
+from holdfast.train import Adversary, Recipe, TrainOptions, card_for
 
 N = 80
 ROW = SUITES["quick"].within(Rotation(eps=1.0))
@@ -151,8 +151,9 @@ def test_training_against_turns_holds_better():
     threat = Rotation(eps=25.0)
     robust = []
     for attack in (None, WorstOfK(k=4)):
-        adversary = {} if attack is None else {"attack": PGD(steps=3, step_size=0.5), "threat": threat}
-        trained = train.train(card_for("mlp", pictures), pictures, options=options, **adversary)
+        adversary = None if attack is None else Adversary(PGD(steps=3, step_size=0.5), threat)
+        recipe = Recipe(options=options, adversary=adversary)
+        trained = train.train(card_for("mlp", pictures), pictures, recipe=recipe)
         made = evaluate(trained.model, held_out, threat, [WorstOfK(k=30)], checks=False, batch=100)
         robust.append(made.robust.k)
     assert robust[1] > robust[0] + 5
@@ -161,7 +162,7 @@ def test_training_against_turns_holds_better():
 def test_from_the_command_line(tmp_path):
     trained = tmp_path / "net"
     pictures = digits("train")
-    train.train(card_for("linear", pictures), pictures, options=TrainOptions(epochs=2), out=trained)
+    train.train(card_for("linear", pictures), pictures, recipe=Recipe(options=TrainOptions(epochs=2)), out=trained)
     line = f"evaluate --model {trained} --data digits --limit 40 --threat rotation --threat-set border=edge --eps 20"
     done = CliRunner().invoke(app, [*line.split(), "--json", "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
