@@ -24,6 +24,8 @@ class Labels:
 
     def repeated(self, copies: int) -> Self:
         """All rows, that many times one after the other."""
+        if copies == 1:
+            return self
         parts: dict[str, Tensor | None] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         rows = {name: part.repeat(copies) for name, part in parts.items() if part is not None}
         return replace(self, **rows)

@@ -131,7 +131,7 @@ def prepared(
         model=model,
         x=torch.cat([x] * copies) if copies > 1 else x,
         labels=labels.repeated(copies),
-        place=place.repeat(copies),
+        place=place.repeat(copies) if copies > 1 else place,
         seen=seen,
         loss=recipe.losses,
         seed=course.key(now.epoch, now.step, "penalty"),
