@@ -461,7 +461,8 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path):
     out = tmp_path / "run"
     words = ["train", "--data", "digits", "--model", "cnn", "--limit", "640", "--no-validation", "--threads", "1"]
     words += ["--epochs", "120", "--out", str(out)]
-    process = holdfast(*words)
+    # Whoever starts the tests in the background may have told them to ignore Ctrl-C, and children take that over.
+    process = holdfast(*words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     limit = time.monotonic() + 60
     while not (out / "timing.json").exists() and time.monotonic() < limit:
         time.sleep(0.01)
