@@ -32,15 +32,20 @@ from holdfast.reproduce import (
     Table,
     cell_of,
     descending,
+    falling,
     joined,
     judged,
+    mean_of,
     near,
     reproduce,
     row,
 )
-from holdfast.reproduce.part import Part
+from holdfast.reproduce.part import Part, mean_over, slug
 from holdfast.reproduce.toys import Settings as ToySettings
 from holdfast.reproduce.toys import boundaries, danskin, more_data, no_free_lunch
+from holdfast.reproduce.toys.danskin import measuring, problems
+from holdfast.reproduce.toys.linear import Linear
+from holdfast.reproduce.toys.more_data import counting, forms, needs
 from holdfast.reproduce.words import figure, judged_by, tally
 from holdfast.threats import Linf
 
@@ -281,6 +286,42 @@ def test_what_was_not_measured_is_not_held_and_not_refuted():
         descending("", rows, [("a", "accuracy")])
 
 
+def test_a_column_falls_as_its_cells_do():
+    rows = rows_of(a=0.9, b=0.5, c=0.6)
+    for names, by in (("ab", 0.0), ("abc", 0.0), ("ab", 0.5), ("cb", -0.2), ("bc", -0.2)):
+        cells = [(name, "accuracy") for name in names]
+        assert falling("", rows, "accuracy", names, by=by) == descending("", rows, cells, by=by)
+    assert falling("", rows, "accuracy", "ab").held is True
+    assert falling("", rows, "accuracy", "ab", by=0.5).held is False
+
+
+def test_a_mean_is_that_of_the_seeds_or_refused():
+    some = [part("a", seed, v=value) for seed, value in enumerate((0.25, 0.75))]
+    rows = [row("a", some, ["v"], published={"w": 0.1})]
+    assert mean_of(rows, "a", "v") == mean_over(some, "v") == 0.5
+    with pytest.raises(OptionError, match="unknown column measured of the row 'a' 'w'"):
+        mean_of(rows, "a", "w")
+
+
+def test_works_are_done_in_turn_and_announced():
+    told = []
+    bench = Bench(out=None, seeds=(0,), asked={}, progress=lambda *news: told.append(news))
+    assert list(bench.in_turn({"b": lambda: len(told), "a": lambda: len(told)}).items()) == [("b", 1), ("a", 2)]
+    assert told == [(0, 2, "b"), (1, 2, "a")]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mixup, the source's form", "mixup-the-sources-form"),
+        ("l2 TV 0.01 + Lipschitz 0.1", "l2-tv-0.01-lipschitz-0.1"),
+        ("line in Linf, PGD", "line-in-linf-pgd"),
+    ],
+)
+def test_names_become_folders(name, expected):
+    assert slug(name) == expected
+
+
 def test_near_compares_with_the_published_figure():
     rows = [row("a", [part(v=0.50)], ["v"], published={"v": 0.52})]
     assert near("", rows, [("a", "v")], within=0.021).held is True
@@ -492,9 +533,9 @@ def test_boxes_that_a_line_cuts_are_those_nearer_than_eps():
         distances.append(found.fun)
     expected = torch.tensor(distances) > FEW.eps
     assert 0 < expected.sum() < len(expected)
-    assert torch.equal(boundaries.whole_of_a_line(model, x, y, FEW.eps), expected)
+    assert torch.equal(boundaries.whole_of_a_line(model[1], x, y, FEW.eps), expected)
     assert torch.equal(boundaries.whole(model, x, y, FEW.eps, 5), expected)
-    assert torch.equal(boundaries.whole_of_a_line(model, x, 1 - y, FEW.eps), torch.zeros(len(y), dtype=torch.bool))
+    assert torch.equal(boundaries.whole_of_a_line(model[1], x, 1 - y, FEW.eps), torch.zeros(len(y), dtype=torch.bool))
 
 
 def test_boundaries_on_few_points(tmp_path):
@@ -509,7 +550,7 @@ def test_boundaries_on_few_points(tmp_path):
 
 # More data
 
-SMALL = more_data.MoreData(dimensions=(400, 1600, 6400), counted=400, samples=(1, 4, 32), tests=4000, sets=40)
+SMALL = forms.MoreData(dimensions=(400, 1600, 6400), counted=400, samples=(1, 4, 32), tests=4000, sets=40)
 
 
 def test_closed_forms_of_the_gaussian_model():
@@ -518,8 +559,8 @@ def test_closed_forms_of_the_gaussian_model():
     w, theta = torch.randn(5, generator=generator, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
     mean, scale = float(w @ theta), 0.7 * float(w.norm())
     for eps, form in (
-        (0.0, more_data.standard_error(w, theta, 0.7)),
-        (0.3, more_data.robust_error(w, theta, 0.7, 0.3)),
+        (0.0, forms.standard_error(w, theta, 0.7)),
+        (0.3, forms.robust_error(w, theta, 0.7, 0.3)),
     ):
         shift = eps * float(w.abs().sum())
         area, _ = quad(lambda v, s=shift: norm.pdf(v, mean, scale) * (v - s < 0), -40, 40, points=[shift], limit=200)
@@ -528,7 +569,7 @@ def test_closed_forms_of_the_gaussian_model():
     corners = torch.cartesian_prod(*[torch.tensor([-0.3, 0.3], dtype=torch.float64)] * 5)
     worst = (x @ w) + (corners @ w).min()
     counted = (worst < 0).double().mean().item()
-    assert counted == pytest.approx(more_data.robust_error(w, theta, 0.7, 0.3), abs=4 * math.sqrt(0.25 / 200_000))
+    assert counted == pytest.approx(forms.robust_error(w, theta, 0.7, 0.3), abs=4 * math.sqrt(0.25 / 200_000))
 
 
 def test_margin_for_large_d_is_that_of_drawn_weights():
@@ -536,23 +577,23 @@ def test_margin_for_large_d_is_that_of_drawn_weights():
     s = SMALL.sigma(d) / math.sqrt(n)
     w = 1 + s * torch.randn(d, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     exact = float(w.sum() - SMALL.eps * w.abs().sum()) / (SMALL.sigma(d) * float(w.norm()))
-    assert more_data.expected_margin(d, n, SMALL.c, SMALL.eps) == pytest.approx(exact, abs=0.05)
+    assert forms.expected_margin(d, n, SMALL.c, SMALL.eps) == pytest.approx(exact, abs=0.05)
 
 
 def test_the_need_for_better_than_chance_grows_as_the_square_root():
-    needs = [more_data.expected_need(d, 0.5, 0.6, 0.5) for d in (10**3, 10**5, 10**7)]
+    needs = [forms.expected_need(d, 0.5, 0.6, 0.5) for d in (10**3, 10**5, 10**7)]
     assert needs[1] / needs[0] == pytest.approx(10, rel=1e-6)
     assert needs[2] / needs[1] == pytest.approx(10, rel=1e-6)
-    assert more_data.expected_need(400, 1e-9, 0.6, 0.9) == math.inf  # more samples do not mend the inputs' own noise
+    assert forms.expected_need(400, 1e-9, 0.6, 0.9) == math.inf  # more samples do not mend the inputs' own noise
 
 
 def test_counted_errors_agree_with_the_forms():
     for n in SMALL.samples:
-        found = more_data.counted(SMALL, n, seed=3)
+        found = counting.counted(SMALL, n, seed=3)
         for key in ("standard", "robust"):
             form = found[f"{key}_form"]
             assert abs(found[key] - form) <= 4.5 * math.sqrt(max(form * (1 - form), 1 / SMALL.tests) / SMALL.tests)
-    first = more_data.counted(SMALL, 1, seed=3)
+    first = counting.counted(SMALL, 1, seed=3)
     assert first["standard"] < 0.01
     assert first["robust"] > 0.5
 
@@ -561,7 +602,14 @@ def test_counted_errors_agree_with_the_forms():
     ("course", "expected"), [([0.0, 1.0, 3.0], 2.5), ([2.0, 3.0], 1.0), ([0.0, 1.0], math.inf), ([1.0, 2.0], 2.0)]
 )
 def test_where_a_course_crosses(course, expected):
-    assert more_data.crossing(course, 2.0) == expected
+    assert needs.crossing(course, 2.0) == expected
+
+
+@pytest.mark.parametrize("d", [1600, 6400])
+def test_the_samples_needed_are_those_of_the_form(d):
+    found = needs.needed(SMALL, d, seed=0)
+    for name, level in needs.LEVELS.items():
+        assert found["needed"][name] == pytest.approx(forms.expected_need(d, level, SMALL.c, SMALL.eps), rel=0.05)
 
 
 def test_more_data_in_small(tmp_path):
@@ -616,13 +664,13 @@ def test_no_free_lunch_in_small(tmp_path):
 
 # Danskin
 
-ROOM = danskin.Danskin(inputs=16, steps=(1, 10, 200))
+ROOM = problems.Danskin(inputs=16, steps=(1, 10, 200))
 
 
 def maximum(problem):
     """The mean inner maximum on paper, written apart from the gradients."""
     x, eps = problem.x.flatten(1), float(problem.threat.eps)
-    if isinstance(problem.model, danskin.Linear):
+    if isinstance(problem.model, Linear):
         w = problem.model.w
         norm_ = w.abs().sum() if isinstance(problem.threat, Linf) else w.square().sum().sqrt()
         return torch.log1p(torch.exp(-(2 * problem.y - 1) * (x @ w) + eps * norm_)).mean()
@@ -634,18 +682,18 @@ def maximum(problem):
     return torch.log1p(torch.exp(-0.5 * gap)).mean()
 
 
-@pytest.mark.parametrize("name", danskin.CASES)
+@pytest.mark.parametrize("name", problems.CASES)
 def test_gradients_on_paper_are_those_of_the_maximum(name):
-    problem = danskin.CASES[name](ROOM, 5)
+    problem = problems.CASES[name](ROOM, 5)
     (gradient,) = torch.autograd.grad(maximum(problem), list(problem.model.parameters()))
     torch.testing.assert_close(problem.known(problem), gradient, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", danskin.CASES)
+@pytest.mark.parametrize("name", problems.CASES)
 def test_the_gradient_at_the_maximiser_is_that_of_the_maximum(name):
-    problem = danskin.CASES[name](ROOM, 5)
+    problem = problems.CASES[name](ROOM, 5)
     before = [parameter.detach().clone() for parameter in problem.model.parameters()]
-    found = danskin.compared(problem, ROOM.steps, seed=5)
+    found = measuring.compared(problem, ROOM.steps, seed=5)
     assert found["error"] < (1e-3 if "Auto" in name else 1e-7)
     assert found["error"] < found["course"][0]
     assert found["slope"] == pytest.approx(-1, abs=1e-3)
@@ -653,13 +701,13 @@ def test_the_gradient_at_the_maximiser_is_that_of_the_maximum(name):
 
 
 def test_away_from_the_maximiser_a_step_can_raise_the_maximum():
-    found = danskin.at_the_least_point(ROOM, 0)
+    found = measuring.at_the_least_point(ROOM, 0)
     assert found["error"] == pytest.approx(found["error_form"], rel=1e-9)
     assert found["error"] > 1
-    problem = danskin.shrinking(ROOM)
+    problem = problems.shrinking(ROOM)
     before = float(maximum(problem).detach())
     x_adv = run(FGSM(), problem.model, problem.x, 1 - problem.y, problem.threat, aim="highest_loss").x_adv
-    gradient = danskin.gradient_at(problem, x_adv)
+    gradient = measuring.gradient_at(problem, x_adv)
     with torch.no_grad():
         problem.model.w.sub_(0.01 * gradient / gradient.norm())
     assert float(maximum(problem).detach()) > before
@@ -693,11 +741,11 @@ def test_toys_are_one_table_with_a_plot_each(tmp_path):
     "make",
     [
         lambda: boundaries.Boundaries(eps=0.3),
-        lambda: more_data.MoreData(eps=1.0),
-        lambda: more_data.MoreData(dimensions=(100,)),
+        lambda: forms.MoreData(eps=1.0),
+        lambda: forms.MoreData(dimensions=(100,)),
         lambda: no_free_lunch.NoFreeLunch(p=1.0),
         lambda: no_free_lunch.NoFreeLunch(d=4),
-        lambda: danskin.Danskin(eps=0.0),
+        lambda: problems.Danskin(eps=0.0),
         lambda: Reproduction(name="x", title="", source="", setting="", presets={"full": 1}, measure=print),
     ],
 )

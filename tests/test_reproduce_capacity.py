@@ -11,9 +11,10 @@ from holdfast.attacks import FGSM, PGD
 from holdfast.data import load
 from holdfast.errors import OptionError
 from holdfast.models import load as load_model
-from holdfast.reproduce import REPRODUCTIONS, Bench, cell_of, networks, reproduce, row
-from holdfast.reproduce import capacity as room
-from holdfast.reproduce.capacity import Capacity
+from holdfast.reproduce import REPRODUCTIONS, Bench, capacity, cell_of, networks, reproduce, row
+from holdfast.reproduce.capacity import settings as room
+from holdfast.reproduce.capacity.orderings import orderings
+from holdfast.reproduce.capacity.settings import Capacity
 from holdfast.reproduce.part import Part
 from holdfast.threats import Linf
 
@@ -25,7 +26,7 @@ def done(tmp_path_factory):
     """On the digits that are always at hand, where small networks learn something in no time."""
     folder = tmp_path_factory.mktemp("capacity") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "DATA", "digits")
+        patch.setattr(capacity, "DATA", "digits")
         one = replace(REPRODUCTIONS["capacity"], presets={"small": TINY})
         first = reproduce(one, out=folder, seeds=(0, 1))
         again = reproduce(one, out=folder, seeds=(0, 1), resume=True)
@@ -109,7 +110,7 @@ def test_orders_of_the_source(numbers, held):
             parts = [Part("p", 0, "parts/p", found, 0.0, "", False)]
             rows.append(row(room.named(training, scale), parts, room.ACCURACIES))
             rows.append(row(room.named(training, scale, of=room.LOSS), parts, room.COURSE))
-    assert [order.held for order in room._orderings(TINY, rows)] == [held] * 11
+    assert [order.held for order in orderings(TINY, rows)] == [held] * 11
 
 
 class Constant(torch.nn.Module):

@@ -10,9 +10,10 @@ import reproduce_pictures
 from holdfast import models
 from holdfast.augment import Cutout, Mixup
 from holdfast.errors import OptionError
-from holdfast.reproduce import REPRODUCTIONS, cell_of, networks, reproduce, row
-from holdfast.reproduce import mixup_cutout as subject
-from holdfast.reproduce.mixup_cutout import (
+from holdfast.reproduce import cell_of, reproduce, row
+from holdfast.reproduce.mixup_cutout.figures import SHORT, averaged
+from holdfast.reproduce.mixup_cutout.orderings import orderings
+from holdfast.reproduce.mixup_cutout.settings import (
     ACCURACY,
     ALL,
     AUGMENT,
@@ -30,39 +31,35 @@ from holdfast.reproduce.mixup_cutout import (
     TRAINING,
     USUAL,
     Settings,
+    augmentations,
+    variants,
 )
 from holdfast.reproduce.part import Part
 from holdfast.train import CrossEntropy
 
 TINY = Settings(pictures=100, epochs=4, batch=25, patience=1, pad=1, cutout=2)
 ROWS = [NONE, DECAY, STOP, DROPOUT, NORM, AUGMENT, CUTOUT, MIXUP, USUAL, SMOOTH, ALL]
-PLACES = {one.name: one.place for one in subject.variants(TINY)}
-
-
-def tiny(settings=TINY):
-    return replace(REPRODUCTIONS["mixup-cutout"], presets={"small": settings})
+PLACES = {one.name: one.place for one in variants(TINY)}
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixup") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "pictures", reproduce_pictures.given)
-        return reproduce(tiny(), out=folder, seeds=(0, 1)), folder
+    return reproduce_pictures.done_on_small_pictures("mixup-cutout", TINY, folder), folder
 
 
 # The recipes
 
 
 def test_each_row_has_one_regulariser_and_the_last_has_all():
-    made = {one.name: (one.recipe, dict(one.model)) for one in subject.variants(Settings())}
+    made = {one.name: (one.recipe, dict(one.model)) for one in variants(Settings())}
     assert list(made) == ROWS
     plain, options = made[NONE]
     assert (plain.options.weight_decay, plain.options.watch, plain.augment, plain.mixup) == (0, "none", (), None)
     assert (plain.loss, options) == (CrossEntropy(), {})
     decayed = replace(plain.options, weight_decay=0.01)
     stopped = {"watch": "validation", "patience": 5}
-    changed = subject.augmentations(Settings())
+    changed = augmentations(Settings())
     assert made[DECAY] == (replace(plain, options=decayed), {})
     assert made[STOP] == (replace(plain, options=replace(plain.options, **stopped)), {})
     assert made[DROPOUT] == (plain, {"dropout": 0.5})
@@ -106,9 +103,7 @@ def test_every_number_is_that_of_a_part(done):
     for one in result.table.rows:
         assert list(one.ours) == [ACCURACY, NLL, TRAINING, GAP, BEST]
         assert not one.published
-        for place, seed in zip(one.parts, (0, 1), strict=True):
-            found = json.loads((folder / place / "part.json").read_text())["found"]
-            assert {column: cell.seeds[seed] for column, cell in one.ours.items()} == {c: found[c] for c in one.ours}
+    reproduce_pictures.check_numbers_are_those_of_parts(result)
     assert len(json.loads((folder / "result.json").read_text())["orderings"]) == 13
 
 
@@ -133,7 +128,7 @@ def test_early_stopping_keeps_the_best_epoch(done):
     _, folder = done
     for name in ROWS:
         for seed in (0, 1):
-            found = json.loads((folder / f"parts/{PLACES[name]}/seed-{seed}/part.json").read_text())["found"]
+            found = reproduce_pictures.found(folder, f"parts/{PLACES[name]}/seed-{seed}")
             course = found["curves"]["validation"]
             if name in (STOP, ALL):
                 assert found[BEST] == 1 + course.index(max(course))
@@ -147,24 +142,18 @@ def test_the_page_has_bars_and_courses(done):
     *drawn, courses, forms = (plot.svg for plot in result.table.plots)
     assert [svg.count('class="fill"') for svg in drawn] == [12, 12, 6, 6]
     told = " ".join(drawn)
-    assert all(f">{subject.SHORT[name]}<" in told for name in ROWS)
+    assert all(f">{SHORT[name]}<" in told for name in ROWS)
     for drawn in (courses, forms):
         assert drawn.count("<polyline") == 4
         assert drawn.count("stroke-dasharray") == 2
 
 
 def test_courses_end_with_the_shortest():
-    assert subject.averaged([[0.2, 0.4, 0.9], [0.4, 0.6]]) == ((1, pytest.approx(0.3)), (2, pytest.approx(0.5)))
+    assert averaged([[0.2, 0.4, 0.9], [0.4, 0.6]]) == ((1, pytest.approx(0.3)), (2, pytest.approx(0.5)))
 
 
 def test_nothing_is_done_twice(done):
-    result, folder = done
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "pictures", reproduce_pictures.given)
-        patch.setattr(networks, "train", None)
-        again = reproduce(tiny(), out=folder, seeds=(0, 1), resume=True)
-    assert all(part.kept for part in again.parts)
-    assert again.to_plain()["rows"] == result.to_plain()["rows"]
+    reproduce_pictures.check_nothing_is_done_twice("mixup-cutout", TINY, done[0])
 
 
 # The orderings
@@ -199,7 +188,7 @@ def rows_of(changed):
     ],
 )
 def test_orders_are_judged_by_the_sources_sentences(changed, refuted):
-    found = subject.orderings(rows_of(changed))
+    found = orderings(rows_of(changed))
     assert {number for number, one in enumerate(found) if not one.held} == refuted
 
 
@@ -209,7 +198,7 @@ def test_orders_are_judged_by_the_sources_sentences(changed, refuted):
 @pytest.mark.data
 def test_on_real_pictures_none_overfits(data_dir, tmp_path):
     few = Settings(pictures=50, epochs=25, batch=10, validation=20, tests=200)
-    done = reproduce(tiny(few), out=tmp_path / "run", data_dir=data_dir)
+    done = reproduce(reproduce_pictures.small("mixup-cutout", few), out=tmp_path / "run", data_dir=data_dir)
     cells = {name: cell_of(done.table.rows, name, TRAINING).mean for name in (NONE, ALL)}
     assert cells[NONE] > 0.9 > cells[ALL]
     assert cell_of(done.table.rows, NONE, GAP).mean > 0.5

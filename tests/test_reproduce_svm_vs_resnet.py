@@ -11,10 +11,13 @@ import reproduce_pictures
 from holdfast import models
 from holdfast.attacks import FGSM, PGD
 from holdfast.errors import OptionError
-from holdfast.reproduce import REPRODUCTIONS, Row, cell_of, networks, reproduce, row
-from holdfast.reproduce import svm_vs_resnet as subject
+from holdfast.reproduce import Row, cell_of, reproduce, row
 from holdfast.reproduce.part import Part
-from holdfast.reproduce.svm_vs_resnet import (
+from holdfast.reproduce.svm_vs_resnet import FULL
+from holdfast.reproduce.svm_vs_resnet.classifiers import adversary, classifiers
+from holdfast.reproduce.svm_vs_resnet.measuring import largest_error
+from holdfast.reproduce.svm_vs_resnet.orderings import orderings
+from holdfast.reproduce.svm_vs_resnet.settings import (
     AS_WRITTEN,
     CLEAN,
     COURSE,
@@ -38,23 +41,17 @@ TINY = Settings(
 ATTACKED = [pgd(radius) for radius in TINY.radii]
 
 
-def tiny(settings=TINY):
-    return replace(REPRODUCTIONS["svm-vs-resnet"], presets={"small": settings})
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("svm") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "pictures", reproduce_pictures.given)
-        return reproduce(tiny(), out=folder, seeds=(0, 1)), folder
+    return reproduce_pictures.done_on_small_pictures("svm-vs-resnet", TINY, folder), folder
 
 
 # The recipes
 
 
 def test_the_sources_numbers_as_written_and_for_pixels_of_0_to_1():
-    made = {one.name: one for one in subject.classifiers(Settings(), 45_000)}
+    made = {one.name: one for one in classifiers(Settings(), 45_000)}
     assert list(made) == [AS_WRITTEN, SVM, COURSE, SOFTMAX, HARD_SVM, RESNET, ROBUST]
     written, same, course = (made[name].recipe for name in (AS_WRITTEN, SVM, COURSE))
     assert (written.options.learning_rate, written.options.weight_decay) == (1e-7, pytest.approx(5e-4))
@@ -71,17 +68,17 @@ def test_the_sources_numbers_as_written_and_for_pixels_of_0_to_1():
 
 
 def test_whom_they_are_trained_against():
-    made = {one.name: one.recipe.adversary for one in subject.classifiers(Settings(), 45_000)}
+    made = {one.name: one.recipe.adversary for one in classifiers(Settings(), 45_000)}
     assert [name for name, against in made.items() if against] == [HARD_SVM, ROBUST]
     assert made[ROBUST].attack == PGD(steps=1, step_size=1.25)
     assert made[HARD_SVM].attack == FGSM()
     assert made[ROBUST].threat == made[HARD_SVM].threat == Linf(eps=8 / 255)
-    assert subject.adversary(subject.FULL).attack == PGD(steps=7, step_size=2.5 / 7)
+    assert adversary(FULL).attack == PGD(steps=7, step_size=2.5 / 7)
 
 
 def test_the_full_preset_is_the_sources_training():
-    options = subject.classifiers(subject.FULL, 45_000)[-2].recipe.options
-    assert (subject.FULL.model, subject.FULL.pictures, options.epochs) == ("resnet50", None, 200)
+    options = classifiers(FULL, 45_000)[-2].recipe.options
+    assert (FULL.model, FULL.pictures, options.epochs) == ("resnet50", None, 200)
     assert (options.optimiser, options.learning_rate, options.momentum) == ("sgd", 0.1, 0.9)
     assert (options.schedule, options.stalled, options.factor, options.weight_decay) == ("plateau", 10, 0.1, 1e-4)
 
@@ -114,7 +111,7 @@ def test_an_unknown_network_is_refused():
 )
 def test_shipped_recipes_are_those_of_the_table(recipe, name):
     planned = read_recipe(recipe_text(recipe), recipe)
-    (row,) = (one for one in subject.classifiers(Settings(), 45_000) if one.name == name)
+    (row,) = (one for one in classifiers(Settings(), 45_000) if one.name == name)
     known, found = row.recipe.options, planned.recipe.options
     assert replace(planned.recipe, options=known) == row.recipe
     rounded = {"learning_rate": known.learning_rate, "weight_decay": known.weight_decay}
@@ -134,9 +131,7 @@ def test_every_number_is_that_of_a_part(done):
     for one in result.table.rows:
         deep = one.name in (RESNET, ROBUST)
         assert list(one.ours) == [CLEAN, *ATTACKED, JUDGE if deep else MOST]
-        for place, seed in zip(one.parts, (0, 1), strict=True):
-            found = json.loads((folder / place / "part.json").read_text())["found"]
-            assert {column: cell.seeds[seed] for column, cell in one.ours.items()} == {c: found[c] for c in one.ours}
+    reproduce_pictures.check_numbers_are_those_of_parts(result)
     plain = json.loads((folder / "result.json").read_text())
     assert len(plain["orderings"]) == 12
     assert [one["row"] for one in plain["rows"]] == names
@@ -197,7 +192,7 @@ def test_the_largest_error_is_that_of_the_worst_corners(done, name, part):
             with torch.no_grad():
                 wrong[rows] |= model(test.x(rows) + move).argmax(1) != label
         errors[radius] = float(wrong.double().mean())
-        assert subject.largest_error(model, test, radius / 255) == pytest.approx(errors[radius])
+        assert largest_error(model, test, radius / 255) == pytest.approx(errors[radius])
     assert 0 < errors[0.25] < 1
     cells = {column: cell_of(result.table.rows, name, column).seeds[0] for column in (*ATTACKED, MOST)}
     assert cells[MOST] == pytest.approx(errors[4])
@@ -233,15 +228,7 @@ def test_the_page_has_the_bars_and_the_courses(done):
 
 
 def test_nothing_is_done_twice(done):
-    result, folder = done
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("part.json")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "pictures", reproduce_pictures.given)
-        patch.setattr(networks, "train", None)
-        again = reproduce(tiny(), out=folder, seeds=(0, 1), resume=True)
-    assert all(part.kept for part in again.parts)
-    assert again.to_plain()["rows"] == result.to_plain()["rows"]
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("part.json")} == before
+    reproduce_pictures.check_nothing_is_done_twice("svm-vs-resnet", TINY, done[0])
 
 
 # The orderings, of numbers like the source's
@@ -264,7 +251,7 @@ def rows_of(numbers) -> list[Row]:
 
 
 def test_the_sources_own_numbers_hold():
-    found = subject.orderings(rows_of(SOURCE), Settings())
+    found = orderings(rows_of(SOURCE), Settings())
     assert [one.held for one in found] == [True] * 12
     assert not [one.sentence for one in found if "{" in one.sentence]
 
@@ -283,7 +270,7 @@ def test_the_sources_own_numbers_hold():
     ],
 )
 def test_other_numbers_refute_what_they_should(changed, refuted):
-    found = subject.orderings(rows_of({**SOURCE, **changed}), Settings())
+    found = orderings(rows_of({**SOURCE, **changed}), Settings())
     assert {number for number, one in enumerate(found) if one.held is False} == refuted
 
 
@@ -292,11 +279,9 @@ def test_other_numbers_refute_what_they_should(changed, refuted):
 
 @pytest.mark.data
 def test_on_real_pictures_the_machine_learns_by_the_equal_rate_alone(data_dir, tmp_path):
-    few = Settings(
-        pictures=64, epochs=1, batch=32, linear_pictures=1000, linear_batch=50, iterations=40,
-        validation=50, steps=2, judge_steps=2, tests=200,
-    )  # fmt: skip
-    done = reproduce(tiny(few), out=tmp_path / "run", data_dir=data_dir)
+    linear = {"linear_pictures": 1000, "linear_batch": 50, "iterations": 40}
+    few = Settings(pictures=64, epochs=1, batch=32, **linear, validation=50, steps=2, judge_steps=2, tests=200)
+    done = reproduce(reproduce_pictures.small("svm-vs-resnet", few), out=tmp_path / "run", data_dir=data_dir)
     errors = {name: cell_of(done.table.rows, name, CLEAN).mean for name in (AS_WRITTEN, SVM)}
     assert errors[AS_WRITTEN] > 0.8  # one in ten is right by chance
     assert errors[SVM] < 0.8

@@ -28,6 +28,7 @@ from holdfast.reproduce.trade_off import (
     overfitting,
     regularisation,
 )
+from holdfast.reproduce.trade_off.course import Course, withstood
 from holdfast.reproduce.trade_off.ground import recipe
 from holdfast.threats import Linf
 from holdfast.train import Lipschitz, TotalVariation, card_for, slopes_of
@@ -186,7 +187,9 @@ def test_the_course_ends_with_the_last_weights(done):
     curves = found(first, "overfitting")["curves"]
     for name, split, limit in (("robust_training", "train", 60), ("robust_test", "test", 60)):
         few = load("digits", split, limit=limit).take(slice(0, 20))
-        assert overfitting.withstood(model, few, TINY.overfitting, 3) == pytest.approx(curves[name][-1])
+        settings = TINY.overfitting
+        rate = withstood(model, few, settings.scorer(), Linf(eps=settings.eps), 3)
+        assert rate == pytest.approx(curves[name][-1])
 
 
 def test_the_last_network_is_another_than_the_best(tmp_path):
@@ -204,7 +207,7 @@ def test_the_last_network_is_another_than_the_best(tmp_path):
 def test_a_killed_training_loses_no_score(done, tmp_path, monkeypatch, moment):
     """Killed between an epoch and its score, or right after the score: the same course as without a kill."""
     first, _ = done
-    real, calls = overfitting.Course.catch_up, []
+    real, calls = Course.catch_up, []
 
     def dying(course):
         calls.append(1)
@@ -215,11 +218,11 @@ def test_a_killed_training_loses_no_score(done, tmp_path, monkeypatch, moment):
         if moment == "before":
             real(course)
 
-    monkeypatch.setattr(overfitting.Course, "catch_up", dying)
+    monkeypatch.setattr(Course, "catch_up", dying)
     bench = Bench(out=tmp_path, seeds=(3,), asked={}, resume=True)
     with pytest.raises(KeyboardInterrupt):
         overfitting.measure(bench, TINY.ground, TINY.overfitting)
-    monkeypatch.setattr(overfitting.Course, "catch_up", real)
+    monkeypatch.setattr(Course, "catch_up", real)
     overfitting.measure(bench, TINY.ground, TINY.overfitting)
     assert dict(bench.parts[0].found) == found(first, "overfitting")
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.drawing import STYLE
+from holdfast.drawing import templates
 from holdfast.report import compare, failures, figures, origins, spread, words
 from holdfast.report.column import VERDICTS, Column, columns
 from holdfast.report.course import Search, course
@@ -39,21 +39,10 @@ def page(runs: Sequence[Run]) -> str:
 
 @cache
 def environment() -> "Environment":
-    """The templates and what they may call; compiled once, which takes longer than filling them in."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader([TEMPLATES, STYLE.parent]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    """The templates and what they may call."""
     filters = (words.percent, words.interval, words.number, words.radius, words.plural, words.sentence)
     calls = (words.share, words.size, words.points, words.overlap)
-    environment.filters.update({filter.__name__: filter for filter in filters})
-    environment.globals.update({call.__name__: call for call in calls})
-    return environment
+    return templates.environment(TEMPLATES, calls=calls, filters=filters)
 
 
 def context(runs: Sequence[Run]) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.errors import OptionError
 from holdfast.reproduce.part import Part, finished
 
+Found = TypeVar("Found")
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done), in units of the work's choice."""
 
@@ -71,3 +72,11 @@ class Bench:
             return lambda folder: work(seed, folder)
 
         return [self.part(name, settings, of(seed), seed=seed) for seed in self.seeds]
+
+    def in_turn(self, works: Mapping[str, Callable[[], Found]]) -> dict[str, Found]:
+        """One work after the other, each announced by its name: what they come to, by name."""
+        found = {}
+        for number, (name, work) in enumerate(works.items()):
+            self.progress(number, len(works), name)
+            found[name] = work()
+        return found

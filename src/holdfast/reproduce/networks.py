@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holdfast import models
 from holdfast.attacks import Attack
 from holdfast.data import Pictures, load
 from holdfast.errors import AttackDidNothing
@@ -17,6 +18,15 @@ from holdfast.reproduce.bench import Bench
 from holdfast.reproduce.part import Part
 from holdfast.threats import AnyThreat
 from holdfast.train import Epoch, Recipe, Trained, train
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What is learnt, what is looked at between epochs, and what is reported."""
+
+    training: Pictures
+    validation: Pictures
+    test: Pictures
 
 
 def pictures(bench: Bench, name: str, split: str, limit: int | None = None) -> Pictures:
@@ -41,9 +51,20 @@ def settings(recipe: Recipe, card: Card, *sets: Pictures, **more: Any) -> dict[s
     return {
         "recipe": recipe.plain(),
         "model": {"architecture": card.architecture, "options": dict(card.options)},
-        "data": [{"name": one.name, "split": one.split, "n": len(one), "sha256": one.sha256()} for one in sets],
+        "data": [data_of(one) for one in sets],
         **more,
     }
+
+
+def data_of(some: Pictures) -> dict[str, Any]:
+    """Pictures, as settings of a part."""
+    return {"name": some.name, "split": some.split, "n": len(some), "sha256": some.sha256()}
+
+
+def kept(bench: Bench, part: Part, name: str = "model") -> nn.Module:
+    """The network that a part has trained, read back from its folder, in evaluation mode on the bench's device."""
+    model, _ = models.load(bench.out / part.place / name)
+    return model.to(bench.device).eval()
 
 
 def learn(

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.drawing import STYLE
+from holdfast.drawing import templates
 from holdfast.drawing.marks import marker
 from holdfast.reproduce import words
 
@@ -25,18 +25,8 @@ def page(done: "Reproduced") -> str:
 @cache
 def environment() -> "Environment":
     """The template and what it may call."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader([TEMPLATES, STYLE.parent]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
     calls = (words.figure, words.spread, words.each, words.judged_by, marker)
-    made.globals.update({call.__name__: call for call in calls})
-    return made
+    return templates.environment(TEMPLATES, calls=calls)
 
 
 def context(done: "Reproduced") -> dict[str, Any]:

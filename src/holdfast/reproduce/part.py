@@ -5,9 +5,10 @@ begun.json   what was asked for, and its hash: written before the work begins
 part.json    the same, and what was found: written last, so that it is there only for finished work
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -31,6 +32,17 @@ class Part:
     seconds: float  # that the work took, in whichever call it was done
     mark: str  # hash of what was asked for
     kept: bool  # whether an earlier call had done it
+
+
+def slug(name: str) -> str:
+    """A name for people as a part of a folder's: small letters, digits and points, the rest as hyphens."""
+    plain = name.replace("'", "")
+    return "-".join("".join(c if c.isalnum() or c == "." else " " for c in plain).split()).lower()
+
+
+def mean_over(parts: Sequence[Part], key: str) -> float:
+    """The mean of a number over parts, one a seed."""
+    return fmean(float(part.found[key]) for part in parts)
 
 
 def finished(out: Path, place: str, asked: Mapping[str, Any], work: Work, *, resume: bool) -> Part:

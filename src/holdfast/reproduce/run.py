@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -133,7 +134,7 @@ def _asked(reproduction: Reproduction[Any], preset: str, settings: Any, device: 
     }
 
 
-def _folder_of(folder: Path, asked: dict[str, Any], resume: bool) -> Any:
+def _folder_of(folder: Path, asked: dict[str, Any], resume: bool) -> AbstractContextManager[None]:
     """`folder` for this reproduction alone. Raises: `RunError` for one in use, or begun for anything else."""
     known = folder / ASKED
     if folder.exists() and not folder.is_dir():

@@ -145,6 +145,11 @@ def descending(
     return Ordering(sentence, _falls([cell.mean for cell in measured], ties, by), numbers, seeds)
 
 
+def falling(sentence: str, rows: Sequence[Row], column: str, names: Sequence[str], *, by: float = 0.0) -> Ordering:
+    """Whether the means of one column fall from the first to the last of the rows named; as `descending`."""
+    return descending(sentence, rows, [(name, column) for name in names], by=by)
+
+
 def near(sentence: str, rows: Sequence[Row], cells: Sequence[tuple[str, str]], *, within: float) -> Ordering:
     """Whether the means of `cells` lie within `within` of the published figures, which they must have."""
     found = [cell_of(rows, *cell) for cell in cells]
@@ -161,6 +166,14 @@ def near(sentence: str, rows: Sequence[Row], cells: Sequence[tuple[str, str]], *
 def cell_of(rows: Sequence[Row], name: str, column: str) -> Cell | None:
     """What was measured of a row in a column; None where nothing was. Raises: `OptionError` for an unknown row."""
     return _named(rows, name).ours.get(column)
+
+
+def mean_of(rows: Sequence[Row], name: str, column: str) -> float:
+    """The mean of a cell that was measured. Raises: `OptionError` for an unknown row, or a cell that was not."""
+    row = _named(rows, name)
+    if column not in row.ours:
+        raise unknown(f"column measured of the row {name!r}", column, row.ours)
+    return row.ours[column].mean
 
 
 def _named(rows: Sequence[Row], name: str) -> Row:

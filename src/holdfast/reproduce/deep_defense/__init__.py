@@ -1,6 +1,7 @@
 """A report on Deep Defense: the 784-100-10 network on Fashion-MNIST, three kinds of training, and one chosen by us."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from holdfast.data import Pictures
 from holdfast.reproduce import networks
@@ -18,7 +19,7 @@ from holdfast.reproduce.deep_defense.settings import (
     Settings,
 )
 from holdfast.reproduce.deep_defense.training import CHOSEN, WAYS
-from holdfast.reproduce.part import Part
+from holdfast.reproduce.part import Part, slug
 from holdfast.reproduce.reproduction import Reproduction
 from holdfast.reproduce.table import Column, Row, Table
 
@@ -50,11 +51,14 @@ def measure(bench: Bench, settings: Settings) -> Table:
     return Table(_columns(list(main)), tuple(found), orderings(found), drawn, _notes(tried, chosen))
 
 
+@dataclass(frozen=True)
 class _Seed:
     """What one seed gives."""
 
-    def __init__(self, first: Part, reference: Part, measured: Mapping[str, Part], areas: Part) -> None:
-        self.first, self.reference, self.measured, self.areas = first, reference, measured, areas
+    first: Part
+    reference: Part
+    measured: Mapping[str, Part]
+    areas: Part
 
 
 def _one_seed(
@@ -69,14 +73,13 @@ def _one_seed(
     """Train and measure all networks."""
     first = training.first(bench, settings, shown, seed)
     trained = {
-        name: training.more(bench, settings, f"{choosing.slug(name)}/training", shown, way, first)
-        for name, way in WAYS.items()
+        name: training.more(bench, settings, f"{slug(name)}/training", shown, way, first) for name, way in WAYS.items()
     }
     way, decided = CANDIDATES[chosen], list(tried.values())
     trained[CHOSEN] = training.more(bench, settings, "chosen/training", shown, way, first, after=decided)
     eps = rows.reference(bench, "eps_ref", trained[DEEP_DEFENSE], test)
     measured = {
-        name: rows.measured(bench, f"{'chosen' if name == CHOSEN else choosing.slug(name)}/measured", part, test, eps)
+        name: rows.measured(bench, f"{'chosen' if name == CHOSEN else slug(name)}/measured", part, test, eps)
         for name, part in trained.items()
     }
     main = {name: trained[name] for name in (*THREE, CHOSEN)}

@@ -7,7 +7,7 @@ from holdfast.reproduce.bench import Bench
 from holdfast.reproduce.deep_defense import rows, training
 from holdfast.reproduce.deep_defense.candidates import CANDIDATES
 from holdfast.reproduce.deep_defense.settings import COLUMNS, DEEP_DEFENSE, Settings
-from holdfast.reproduce.part import Part
+from holdfast.reproduce.part import Part, slug
 
 RIVALS = (DEEP_DEFENSE, training.CLEAN_DEFENSE)  # both readings are to be beaten
 
@@ -44,8 +44,3 @@ def least_gain(found: Mapping[str, Part], name: str) -> float:
     """The smallest ratio of a candidate's figure to a rival's, over columns and rivals; above 1 it beats all."""
     ratios = (found[name].found[column] / found[rival].found[column] for rival in RIVALS for column in COLUMNS)
     return float(min(ratios))
-
-
-def slug(name: str) -> str:
-    """A name as a folder."""
-    return "-".join("".join(c if c.isalnum() or c == "." else " " for c in name).split()).lower()

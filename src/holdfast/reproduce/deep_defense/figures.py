@@ -10,6 +10,7 @@ from holdfast.drawing.pictures import rows_of_pictures
 from holdfast.reproduce.deep_defense.rows import DRAWN
 from holdfast.reproduce.deep_defense.settings import SHARES
 from holdfast.reproduce.part import Part
+from holdfast.reproduce.plots import legend
 from holdfast.reproduce.table import Plot
 
 
@@ -39,11 +40,10 @@ def accuracy(measured: Mapping[str, Sequence[Part]], references: Sequence[Part])
     ]
     title = "Accuracy on pictures of FGSM"
     svg = lines([*series, *bars], title=title, x_label="eps", percent=True, y_from=(0.0, 1.0))
-    legend = tuple((one.label, one.style) for one in series)
     caption = (
         f"On the test split, mean over the seeds. Dashed: 0.2, 0.5 and 1 times eps_ref, which is {eps:.4f} in the mean."
     )
-    return Plot(title, svg, caption, (*legend, ("shares of eps_ref", len(series))))
+    return Plot(title, svg, caption, (*legend(series), ("shares of eps_ref", len(series))))
 
 
 def _mean(parts: Sequence[Part]) -> tuple[tuple[float, ...], ...]:
@@ -65,7 +65,7 @@ def roc(areas: Sequence[Part], names: Sequence[str], k: int, title: str) -> Plot
     svg = lines(series, title=head, x_label="false positives", percent=True)
     areas_of = "; ".join(f"{name} {first[f'{name}/{k}']:.4f}" for name in names)
     caption = f"On DeepFool's test pictures, made against the network after its first training. Areas: {areas_of}."
-    return Plot(head, svg, caption, tuple((one.label, one.style) for one in series))
+    return Plot(head, svg, caption, legend(series))
 
 
 def pictures(samples: Part, classes: Sequence[str]) -> Plot:

@@ -12,7 +12,6 @@ from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
 from holdfast.reproduce.deep_defense import measuring
 from holdfast.reproduce.deep_defense.settings import ACCURACY, AREAS, AT, COLUMNS, RHO, SHARES
-from holdfast.reproduce.deep_defense.training import network
 from holdfast.reproduce.part import Part
 from holdfast.reproduce.table import Row, row
 from holdfast.threats import Linf
@@ -27,18 +26,13 @@ def area_of(name: str) -> str:
     return f"AUC, {name}"
 
 
-def data_of(test: Pictures) -> dict[str, Any]:
-    """A split, as settings of a part."""
-    return {"name": test.name, "split": test.split, "n": len(test), "sha256": test.sha256()}
-
-
 def reference(bench: Bench, name: str, defended: Part, test: Pictures) -> Part:
     """eps_ref: what the Deep Defense network of the same seed gives."""
 
     def work(_: Path) -> Mapping[str, Any]:
-        return {"eps_ref": measuring.reference(network(bench, defended), test)}
+        return {"eps_ref": measuring.reference(networks.kept(bench, defended), test)}
 
-    return bench.part(name, {"data": data_of(test)}, work, seed=defended.seed, after=[defended])
+    return bench.part(name, {"data": networks.data_of(test)}, work, seed=defended.seed, after=[defended])
 
 
 def measured(bench: Bench, name: str, trained: Part, test: Pictures, reference: Part) -> Part:
@@ -46,7 +40,7 @@ def measured(bench: Bench, name: str, trained: Part, test: Pictures, reference: 
     eps = [share * reference.found["eps_ref"] for share in SHARES]
 
     def work(folder: Path) -> Mapping[str, Any]:
-        model = network(bench, trained)
+        model = networks.kept(bench, trained)
         found = networks.attacked(bench, folder, model, test, Linf(eps=eps[-1]), FGSM(), eps, name="fgsm")
         rates = {AT[share]: point.own.rate for share, point in zip(SHARES, found.curve, strict=True)}
         attack = measuring.Signs(model, test)
@@ -57,7 +51,7 @@ def measured(bench: Bench, name: str, trained: Part, test: Pictures, reference: 
             "curve": [[radius, attack.accuracy(radius)] for radius in CURVE],
         }
 
-    asked = {"data": data_of(test), "shares": list(SHARES), "radii": list(CURVE)}
+    asked = {"data": networks.data_of(test), "shares": list(SHARES), "radii": list(CURVE)}
     return bench.part(name, asked, work, seed=trained.seed, after=[trained, reference])
 
 
@@ -65,17 +59,17 @@ def areas(bench: Bench, begin: Part, trained: Mapping[str, Part], test: Pictures
     """ROC curves of all networks on the pictures that DeepFool makes of the test split against the first network."""
 
     def work(_: Path) -> Mapping[str, Any]:
-        fooling = measuring.deepfooled(network(bench, begin), test)
+        fooling = measuring.deepfooled(networks.kept(bench, begin), test)
         found: dict[str, Any] = {"curves": {}, "right": {}}
         for name, part in trained.items():
-            probabilities = networks.answers(network(bench, part), fooling).softmax(1)
+            probabilities = networks.answers(networks.kept(bench, part), fooling).softmax(1)
             for k, area in enumerate(measuring.areas(probabilities, test.labels)):
                 found[f"{name}/{k}"] = area
             found["curves"][name] = {str(k): measuring.curve(probabilities, test.labels, k) for k in DRAWN}
             found["right"][name] = float((probabilities.argmax(1) == test.labels).double().mean())
         return found
 
-    asked = {"data": data_of(test), "networks": list(trained)}
+    asked = {"data": networks.data_of(test), "networks": list(trained)}
     return bench.part("areas", asked, work, seed=begin.seed, after=[begin, *trained.values()])
 
 
@@ -83,7 +77,7 @@ def samples(bench: Bench, begin: Part, test: Pictures, eps: float = 0.05, count:
     """A few pictures, what DeepFool and FGSM make of them, and the classes that the first network gives to each."""
 
     def work(_: Path) -> Mapping[str, Any]:
-        model, few = network(bench, begin), test.take(slice(0, count))
+        model, few = networks.kept(bench, begin), test.take(slice(0, count))
         rows = torch.arange(len(few))
         kinds = {
             "original": few.x(),
@@ -95,7 +89,7 @@ def samples(bench: Bench, begin: Part, test: Pictures, eps: float = 0.05, count:
         return {"pictures": {name: measuring.shown(x) for name, x in kinds.items()}, "given": given}
 
     return bench.part(
-        "pictures", {"data": data_of(test), "eps": eps, "count": count}, work, seed=begin.seed, after=[begin]
+        "pictures", {"data": networks.data_of(test), "eps": eps, "count": count}, work, seed=begin.seed, after=[begin]
     )
 
 

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from holdfast.data import Pictures
-from holdfast.models import Card, load
+from holdfast.models import Card
 from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
 from holdfast.reproduce.deep_defense.candidates import Way
@@ -16,7 +14,6 @@ from holdfast.reproduce.deep_defense.settings import DEEP_DEFENSE, FINE_TUNED, V
 from holdfast.reproduce.part import Part
 from holdfast.train import DeepDefense, Recipe, TrainOptions, card_for
 
-MODEL = "model"
 UNCUT = (-10.0, 11.0)  # DeepFool's pictures leave the box by less than that, wherever a boundary is near
 
 CLEAN_DEFENSE = "Deep Defense, clean pictures"
@@ -90,18 +87,12 @@ def learnt(
     card = card_of(pictures)
 
     def work(folder: Path) -> Mapping[str, Any]:
-        start = None if begin is None else network(bench, begin)
+        start = None if begin is None else networks.kept(bench, begin)
         shown = deepfooled(start, pictures) if moved and start is not None else pictures
         weights = None if start is None else {key: value.cpu() for key, value in start.state_dict().items()}
         box = UNCUT if moved else (0.0, 1.0)
-        trained = networks.learn(bench, folder, card, shown, recipe, seed, name=MODEL, weights=weights, box=box)
+        trained = networks.learn(bench, folder, card, shown, recipe, seed, weights=weights, box=box)
         return {"curves": networks.curves(trained), "training_seconds": trained.seconds}
 
     asked = networks.settings(recipe, card, pictures, moved=moved)
     return bench.part(name, asked, work, seed=seed, after=[*([begin] if begin else []), *after])
-
-
-def network(bench: Bench, part: Part) -> nn.Module:
-    """What a part trained, read back from its folder, in evaluation mode."""
-    model, _ = load(bench.out / part.place / MODEL)
-    return model.to(bench.device).eval()

@@ -1,6 +1,5 @@
 """Four claims about robustness on problems small enough to have an answer on paper."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.reproduce.bench import Bench
@@ -8,8 +7,8 @@ from holdfast.reproduce.reproduction import Reproduction
 from holdfast.reproduce.table import Table, joined
 from holdfast.reproduce.toys import boundaries, danskin, more_data, no_free_lunch
 from holdfast.reproduce.toys.boundaries import Boundaries
-from holdfast.reproduce.toys.danskin import Danskin
-from holdfast.reproduce.toys.more_data import MoreData
+from holdfast.reproduce.toys.danskin.problems import Danskin
+from holdfast.reproduce.toys.more_data.forms import MoreData
 from holdfast.reproduce.toys.no_free_lunch import NoFreeLunch
 
 
@@ -25,17 +24,15 @@ class Settings:
 
 def measure(bench: Bench, settings: Settings) -> Table:
     """All four, one after the other, as one table."""
-    toys: tuple[tuple[str, Callable[[], Table]], ...] = (
-        ("decision boundaries", lambda: boundaries.measure(bench, settings.boundaries)),
-        ("more data", lambda: more_data.measure(bench, settings.more_data)),
-        ("no free lunch", lambda: no_free_lunch.measure(bench, settings.no_free_lunch)),
-        ("Danskin's theorem", lambda: danskin.measure(bench, settings.danskin)),
+    tables = bench.in_turn(
+        {
+            "decision boundaries": lambda: boundaries.measure(bench, settings.boundaries),
+            "more data": lambda: more_data.measure(bench, settings.more_data),
+            "no free lunch": lambda: no_free_lunch.measure(bench, settings.no_free_lunch),
+            "Danskin's theorem": lambda: danskin.measure(bench, settings.danskin),
+        }
     )
-    tables = []
-    for number, (name, made) in enumerate(toys):
-        bench.progress(number, len(toys), name)
-        tables.append(made())
-    return joined(tables)
+    return joined(list(tables.values()))
 
 
 LARGER = Settings(

@@ -1,8 +1,7 @@
 """Decision boundaries in two dimensions: a line, an ordinary network and an adversarially trained one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from holdfast.errors import OptionError
 from holdfast.generators import seeded
 from holdfast.options import option, to_plain
 from holdfast.reproduce.bench import Bench
-from holdfast.reproduce.part import Part
-from holdfast.reproduce.table import Column, Plot, Table, descending, judged, near, row
+from holdfast.reproduce.part import Part, mean_over, slug
+from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, falling, judged, mean_of, near, row
 from holdfast.reproduce.toys.fit import fit
 from holdfast.threats import Linf
 
@@ -57,32 +56,43 @@ class Boundaries:
 
 def measure(bench: Bench, settings: Boundaries) -> Table:
     """The three classifiers on the points of each seed."""
-    asked = to_plain(settings)
-    work = {LINEAR: linear, PLAIN: plain, HARDENED: hardened}
-    parts: dict[str, list[Part]] = {}
-    for name, made in work.items():
-
-        def one(seed: int, _: Path, made: Any = made) -> Mapping[str, Any]:
-            return judged_on(made(settings, seed), settings, seed)
-
-        parts[name] = bench.each_seed(f"boundaries/{name.replace(', ', '-').replace(' ', '-')}", asked, one)
-    form = float(np.mean([part.found["closed_form"] for part in parts[LINEAR]]))
+    parts = {name: _parts(bench, settings, name, made) for name, made in CLASSIFIERS.items()}
     rows = [
-        row(
-            name,
-            parts[name],
-            {WHOLE: "whole", ATTACKED: "attacked", RIGHT: "right"},
-            published={WHOLE: form, ATTACKED: form, RIGHT: 1.0} if name == LINEAR else {RIGHT: None, WHOLE: best},
-            group=GROUP,
-        )
-        for name, best in ((LINEAR, None), (PLAIN, None), (HARDENED, 1.0))
+        row(name, some, {WHOLE: "whole", ATTACKED: "attacked", RIGHT: "right"}, published=forms, group=GROUP)
+        for (name, some), forms in zip(parts.items(), _on_paper(parts[LINEAR]), strict=True)
     ]
-    cut = [rows[0].ours[RIGHT].mean, rows[0].ours[WHOLE].mean]
-    orderings = (
+    about = f"share of the boxes of radius {settings.eps:g} in Linf within which the answer is one and right, looked up"
+    columns = (
+        Column(WHOLE, about=f"{about} on a grid of {settings.grid} x {settings.grid} points with the corners"),
+        Column(ATTACKED, about=f"the same by what PGD finds in {settings.test_steps} steps"),
+        Column(RIGHT, about="share of the points themselves that are classified rightly"),
+    )
+    return Table(columns, tuple(rows), _orderings(rows), tuple(pictures(parts, settings.eps)))
+
+
+def _parts(bench: Bench, settings: Boundaries, name: str, made: Callable[[Boundaries, int], nn.Module]) -> list[Part]:
+    asked = to_plain(settings)
+    return bench.each_seed(
+        f"boundaries/{slug(name)}", asked, lambda seed, _: judged_on(made(settings, seed), settings, seed)
+    )
+
+
+def _on_paper(lines: Sequence[Part]) -> tuple[dict[str, float | None], ...]:
+    """What a line's distances say, nothing of the network, and what a boundary can come to that heeds all boxes."""
+    form = mean_over(lines, "closed_form")
+    return (
+        {WHOLE: form, ATTACKED: form, RIGHT: 1.0},
+        {WHOLE: None, RIGHT: None},
+        {WHOLE: 1.0, RIGHT: None},
+    )
+
+
+def _orderings(rows: Sequence[Row]) -> tuple[Ordering, ...]:
+    right, uncut = mean_of(rows, LINEAR, RIGHT), mean_of(rows, LINEAR, WHOLE)
+    numbers = {f"{LINEAR}, {RIGHT}": right, f"{LINEAR}, {WHOLE}": uncut}
+    return (
         judged(
-            "A line parts the points, and is wrong within the boxes around them.",
-            cut[0] == 1 and cut[1] < 1,
-            dict(zip((f"{LINEAR}, {RIGHT}", f"{LINEAR}, {WHOLE}"), cut)),
+            "A line parts the points, and is wrong within the boxes around them.", right == 1 and uncut < 1, numbers
         ),
         near(
             "PGD cuts the boxes of a line just where margin / dual norm says so.",
@@ -90,20 +100,14 @@ def measure(bench: Bench, settings: Boundaries) -> Table:
             [(LINEAR, WHOLE), (LINEAR, ATTACKED)],
             within=1e-9,
         ),
-        descending(
+        falling(
             "Adversarial training leaves more boxes whole than ordinary training of the same network.",
             rows,
-            [(HARDENED, WHOLE), (PLAIN, WHOLE)],
+            WHOLE,
+            (HARDENED, PLAIN),
         ),
-        descending("It leaves more whole than any line can.", rows, [(HARDENED, WHOLE), (LINEAR, WHOLE)]),
+        falling("It leaves more whole than any line can.", rows, WHOLE, (HARDENED, LINEAR)),
     )
-    about = f"share of the boxes of radius {settings.eps:g} in Linf within which the answer is one and right, looked up"
-    columns = (
-        Column(WHOLE, about=f"{about} on a grid of {settings.grid} x {settings.grid} points with the corners"),
-        Column(ATTACKED, about=f"the same by what PGD finds in {settings.test_steps} steps"),
-        Column(RIGHT, about="share of the points themselves that are classified rightly"),
-    )
-    return Table(columns, tuple(rows), orderings, tuple(pictures(parts, settings.eps)), ())
 
 
 def points(settings: Boundaries, seed: int) -> tuple[Tensor, Tensor]:
@@ -164,6 +168,9 @@ def hardened(settings: Boundaries, seed: int) -> nn.Module:
     return fit(network(settings, seed), x, y, steps=steps, rate=settings.rate, threat=threat, attack=attack, seed=seed)
 
 
+CLASSIFIERS = {LINEAR: linear, PLAIN: plain, HARDENED: hardened}
+
+
 def judged_on(model: nn.Module, settings: Boundaries, seed: int) -> dict[str, Any]:
     """What the part holds: shares of boxes, and the picture of the plane."""
     x, y = points(settings, seed)
@@ -173,7 +180,8 @@ def judged_on(model: nn.Module, settings: Boundaries, seed: int) -> dict[str, An
     with torch.no_grad():
         right = (model(x).argmax(1) == y).double().mean().item()
         said = model(middles(CELLS)).argmax(1).view(CELLS, CELLS)
-    closed = whole_of_a_line(model, x, y, settings.eps).double().mean().item() if is_line(model) else None
+    line = line_of(model)
+    closed = None if line is None else whole_of_a_line(line, x, y, settings.eps).double().mean().item()
     return {
         "whole": held.double().mean().item(),
         "attacked": (~found.success).double().mean().item(),
@@ -190,20 +198,22 @@ def whole(model: nn.Module, x: Tensor, y: Tensor, eps: float, grid: int) -> Tens
     """(N,) bool: the model is right at every point of a grid over the box of radius `eps`, corners included."""
     steps = torch.linspace(-eps, eps, grid, dtype=torch.float64)
     moves = torch.cartesian_prod(steps, steps)
+    held = []
     with torch.no_grad():
-        held = [(model((one + moves).to(x.dtype).view(-1, 1, 1, 2)).argmax(1) == label).all() for one, label in
-                zip(x.flatten(1).double(), y)]  # fmt: skip
+        for one, label in zip(x.flatten(1).double(), y):
+            said = model((one + moves).to(x.dtype).view(-1, 1, 1, 2)).argmax(1)
+            held.append((said == label).all())
     return torch.stack(held)
 
 
-def is_line(model: nn.Module) -> bool:
-    """Whether it has one linear layer and nothing else."""
-    return isinstance(model, nn.Sequential) and len(model) == 2 and isinstance(model[1], nn.Linear)
+def line_of(model: nn.Module) -> nn.Linear | None:
+    """The one layer of a model that is a line, None of any other."""
+    layers = [layer for layer in model.modules() if not list(layer.children()) and not isinstance(layer, nn.Flatten)]
+    return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
 
 
-def whole_of_a_line(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+def whole_of_a_line(layer: nn.Linear, x: Tensor, y: Tensor, eps: float) -> Tensor:
     """(N,) bool: the distance to the line, margin / dual norm, is more than `eps` and on the right side."""
-    layer = model[1]  # type: ignore[index]
     weight = (layer.weight[1] - layer.weight[0]).detach().double()
     value = x.flatten(1).double() @ weight + float((layer.bias[1] - layer.bias[0]).detach())
     held: Tensor = (2 * y - 1) * value / weight.abs().sum() > eps

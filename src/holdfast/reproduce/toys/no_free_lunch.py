@@ -1,23 +1,23 @@
 """No free lunch: many weak features make an accurate classifier, and an adversary turns them all against it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.attacks import FGSM, run
-from holdfast.drawing.charts import Bar, bars
+from holdfast.drawing.charts import bars
 from holdfast.errors import OptionError
 from holdfast.options import option, to_plain
 from holdfast.reproduce.bench import Bench
-from holdfast.reproduce.part import Part
-from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, descending, judged, row
+from holdfast.reproduce.part import Part, mean_over, slug
+from holdfast.reproduce.plots import bar_of, legend
+from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, descending, falling, judged, mean_of, row
 from holdfast.reproduce.toys.fit import fit
+from holdfast.reproduce.toys.linear import Linear
 from holdfast.threats import Linf
 
 GROUP = "S4 no free lunch"
@@ -58,27 +58,9 @@ class NoFreeLunch:
 
 def measure(bench: Bench, settings: NoFreeLunch) -> Table:
     """Five linear classifiers, counted on fresh inputs as they are and moved by FGSM, which is exact for them."""
-    asked = to_plain(settings)
-    parts: dict[str, list[Part]] = {}
-    for name, made in CLASSIFIERS.items():
-
-        def work(seed: int, _: Path, made: Any = made) -> Mapping[str, Any]:
-            return counted(made(settings, seed), settings, seed)
-
-        parts[name] = bench.each_seed(f"no-free-lunch/{name.replace(' ', '-')}", asked, work)
-    read = {STANDARD: "standard", ROBUST: "robust", BOUND: "bound"}
-    forms = {AVERAGE: average(settings), STRONG: strong(settings), BEST: best(settings)}
-    rows = []
-    for name, some in parts.items():
-        published: dict[str, float | None] = {STANDARD: None, ROBUST: None}
-        if name in forms:
-            standard, robust = accuracies(forms[name], settings)
-            published = {STANDARD: standard, ROBUST: robust, BOUND: bound(standard, settings.p)}
-        elif name == HARDENED:
-            published = {STANDARD: settings.p, ROBUST: settings.p}
-        else:
-            published = dict(zip((STANDARD, ROBUST), accuracies(best(settings), settings)))
-        rows.append(row(name, some, read, published=published, group=GROUP))
+    parts = {name: _parts(bench, settings, name, made) for name, made in CLASSIFIERS.items()}
+    read, forms = {STANDARD: "standard", ROBUST: "robust", BOUND: "bound"}, _on_paper(settings)
+    rows = [row(name, some, read, published=forms[name], group=GROUP) for name, some in parts.items()]
     columns = (
         Column(
             STANDARD,
@@ -88,6 +70,24 @@ def measure(bench: Bench, settings: NoFreeLunch) -> Table:
         Column(BOUND, about="p / (1 - p) times the standard error: no classifier of this accuracy is more robust"),
     )
     return Table(columns, tuple(rows), _orderings(rows, parts, settings), (_plot(rows),))
+
+
+def _parts(bench: Bench, settings: NoFreeLunch, name: str, made: Callable[[NoFreeLunch, int], Tensor]) -> list[Part]:
+    asked = to_plain(settings)
+    return bench.each_seed(
+        f"no-free-lunch/{slug(name)}", asked, lambda seed, _: counted(made(settings, seed), settings, seed)
+    )
+
+
+def _on_paper(settings: NoFreeLunch) -> dict[str, dict[str, float | None]]:
+    """For each classifier what its weights come to, or those that its training looks for."""
+    found: dict[str, dict[str, float | None]] = {}
+    for name, weights in ((AVERAGE, average(settings)), (STRONG, strong(settings)), (BEST, best(settings))):
+        standard, robust = accuracies(weights, settings)
+        found[name] = {STANDARD: standard, ROBUST: robust, BOUND: bound(standard, settings.p)}
+    found[PLAIN] = {column: found[BEST][column] for column in (STANDARD, ROBUST)}
+    found[HARDENED] = {STANDARD: settings.p, ROBUST: settings.p}
+    return found
 
 
 def accuracies(weight: Tensor, settings: NoFreeLunch, eps: float | None = None) -> tuple[float, float]:
@@ -150,7 +150,7 @@ CLASSIFIERS = {AVERAGE: average, STRONG: strong, BEST: best, PLAIN: trained, HAR
 
 def _fitted(settings: NoFreeLunch, seed: int, threat: Linf | None) -> Tensor:
     x, y = inputs(settings, 2 * seed, settings.pictures)
-    model = Sign(torch.zeros(1 + settings.d, dtype=torch.float64))
+    model = Linear(torch.zeros(1 + settings.d, dtype=torch.float64), balanced=True)
     attack = None if threat is None else FGSM()
     fit(model, x, y, steps=settings.steps, rate=settings.rate, threat=threat, attack=attack, seed=seed)
     return model.w.detach()
@@ -166,24 +166,11 @@ def inputs(settings: NoFreeLunch, seed: int, count: int) -> tuple[Tensor, Tensor
     return x.view(count, 1, 1, -1), (y[:, 0] > 0).long()
 
 
-class Sign(nn.Module):
-    """Logits -<w, x> and <w, x>: class 1 where the product is positive."""
-
-    def __init__(self, w: Tensor) -> None:
-        super().__init__()
-        self.w = nn.Parameter(w.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 1, 1, D) to (N, 2)."""
-        value = x.flatten(1) @ self.w
-        return torch.stack([-value, value], 1)
-
-
 def counted(weight: Tensor, settings: NoFreeLunch, seed: int) -> dict[str, Any]:
     """Accuracies on fresh inputs, the closed forms for these weights, and the theorem's bound at the counted one."""
     eps, right = 2 * settings.eta, [0, 0]
     x, y = inputs(settings, 2 * seed + 1, settings.tests)
-    model = Sign(weight)
+    model = Linear(weight, balanced=True)
     for some, labels in zip(x.split(10_000), y.split(10_000)):
         threat = Linf(eps=eps, low=-BOX, high=BOX)
         found = run(FGSM(), model, some, labels, threat, seed=seed, batch=len(some))
@@ -203,12 +190,26 @@ def counted(weight: Tensor, settings: NoFreeLunch, seed: int) -> dict[str, Any]:
 
 
 def _orderings(rows: Sequence[Row], parts: Mapping[str, Sequence[Part]], settings: NoFreeLunch) -> tuple[Ordering, ...]:
-    furthest = max(part.found["off"] for some in parts.values() for part in some)
-    excess = max(
-        (part.found["robust"] - part.found["bound"]) / part.found["slack"] for some in parts.values() for part in some
+    sentence = "The weak features together are right with more than 99 %."
+    weak = mean_of(rows, AVERAGE, STANDARD)
+    return (
+        *_within_error([part for some in parts.values() for part in some]),
+        judged(sentence, weak > 0.99, {f"{AVERAGE}, {STANDARD}": weak}),
+        descending(
+            "What is more accurate is less robust: the strong feature alone loses accuracy and keeps it under attack.",
+            rows,
+            [(AVERAGE, STANDARD), (STRONG, STANDARD), (AVERAGE, ROBUST)],
+        ),
+        falling("Adversarial training costs standard accuracy.", rows, STANDARD, (PLAIN, HARDENED)),
+        falling("Adversarial training brings robust accuracy.", rows, ROBUST, (HARDENED, PLAIN)),
+        _features(parts, settings),
     )
-    share = {name: fmean(part.found["strong_weight"] for part in parts[name]) for name in (HARDENED, PLAIN)}
-    uniform = 1 / (1 + settings.d)
+
+
+def _within_error(parts: Sequence[Part]) -> tuple[Ordering, Ordering]:
+    """What holds for every classifier, up to the error of counting."""
+    furthest = max(part.found["off"] for part in parts)
+    excess = max((part.found["robust"] - part.found["bound"]) / part.found["slack"] for part in parts)
     return (
         judged(
             "Accuracies that were counted agree with the closed forms for their weights within 4.5 standard errors.",
@@ -220,32 +221,22 @@ def _orderings(rows: Sequence[Row], parts: Mapping[str, Sequence[Part]], setting
             excess < 4.5,
             {"largest excess in standard errors": excess},
         ),
-        judged(
-            "The weak features together are right with more than 99 %.",
-            rows[0].ours[STANDARD].mean > 0.99,
-            {f"{AVERAGE}, {STANDARD}": rows[0].ours[STANDARD].mean},
-        ),
-        descending(
-            "What is more accurate is less robust: the strong feature alone loses accuracy and keeps it under attack.",
-            rows,
-            [(AVERAGE, STANDARD), (STRONG, STANDARD), (AVERAGE, ROBUST)],
-        ),
-        descending("Adversarial training costs standard accuracy.", rows, [(PLAIN, STANDARD), (HARDENED, STANDARD)]),
-        descending("Adversarial training brings robust accuracy.", rows, [(HARDENED, ROBUST), (PLAIN, ROBUST)]),
-        judged(
-            "Standard training uses all features, adversarial training the strong one alone (99 % of the weight).",
-            share[PLAIN] < 0.5 and share[HARDENED] > 0.99,
-            {f"{name}, share of the strong feature's weight": value for name, value in share.items()}
-            | {"share if all weighed alike": uniform},
-        ),
+    )
+
+
+def _features(parts: Mapping[str, Sequence[Part]], settings: NoFreeLunch) -> Ordering:
+    """How much of the weight lies on the strong feature."""
+    share = {name: mean_over(parts[name], "strong_weight") for name in (HARDENED, PLAIN)}
+    numbers = {f"{name}, share of the strong feature's weight": value for name, value in share.items()}
+    return judged(
+        "Standard training uses all features, adversarial training the strong one alone (99 % of the weight).",
+        share[PLAIN] < 0.5 and share[HARDENED] > 0.99,
+        {**numbers, "share if all weighed alike": 1 / (1 + settings.d)},
     )
 
 
 def _plot(rows: Sequence[Row]) -> Plot:
     short = {AVERAGE: "average", STRONG: "strong", BEST: "best", PLAIN: "trained", HARDENED: "adversarial"}
-    series = [
-        Bar(column, style, tuple(one.ours[column].mean for one in rows))
-        for style, column in ((1, STANDARD), (0, ROBUST))
-    ]
-    svg = bars(series, [short[one.name] for one in rows], title="Standard and robust accuracy", percent=True)
-    return Plot("Standard and robust accuracy", svg, "", ((STANDARD, 1), (ROBUST, 0)), GROUP)
+    title = "Standard and robust accuracy"
+    series = [bar_of(rows, list(short), column, style) for style, column in ((1, STANDARD), (0, ROBUST))]
+    return Plot(title, bars(series, list(short.values()), title=title, percent=True), "", legend(series), GROUP)

@@ -1,6 +1,5 @@
 """What robustness costs: accuracy, capacity, training pictures and time; what it gives; and too much of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.reproduce.bench import Bench
@@ -30,18 +29,16 @@ class Settings:
 def measure(bench: Bench, settings: Settings) -> Table:
     """All five, one after the other, as one table. The gradients are those of networks of the first."""
     ground, found = settings.ground, frontier.networks_of(bench, settings.ground, settings.frontier)
-    steps: tuple[tuple[str, Callable[[], Table]], ...] = (
-        ("natural against robust accuracy", lambda: frontier.table(settings.frontier, found)),
-        ("input gradients", lambda: gradients.measure(bench, ground, settings.gradients, settings.frontier, found)),
-        ("robust overfitting", lambda: overfitting.measure(bench, ground, settings.overfitting)),
-        ("cost of inner steps", lambda: inner_steps.measure(bench, ground, settings.inner_steps)),
-        ("over-regularisation", lambda: regularisation.measure(bench, ground, settings.regularisation)),
+    tables = bench.in_turn(
+        {
+            "natural against robust accuracy": lambda: frontier.table(settings.frontier, found),
+            "input gradients": lambda: gradients.measure(bench, ground, settings.gradients, settings.frontier, found),
+            "robust overfitting": lambda: overfitting.measure(bench, ground, settings.overfitting),
+            "cost of inner steps": lambda: inner_steps.measure(bench, ground, settings.inner_steps),
+            "over-regularisation": lambda: regularisation.measure(bench, ground, settings.regularisation),
+        }
     )
-    tables = []
-    for number, (name, made) in enumerate(steps):
-        bench.progress(number, len(steps), name)
-        tables.append(made())
-    return joined(tables)
+    return joined(list(tables.values()))
 
 
 LARGER = Settings(

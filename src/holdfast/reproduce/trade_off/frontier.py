@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from holdfast.drawing.charts import Line, lines
@@ -11,8 +10,8 @@ from holdfast.errors import OptionError
 from holdfast.options import option, to_plain
 from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
-from holdfast.reproduce.part import Part
-from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, cell_of, descending, judged, row
+from holdfast.reproduce.part import Part, mean_over
+from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, falling, judged, mean_of, row
 from holdfast.reproduce.trade_off import ground as shared
 from holdfast.reproduce.trade_off.ground import Ground
 from holdfast.threats import Linf
@@ -92,34 +91,35 @@ def table(settings: Frontier, found: Networks) -> Table:
 def _orderings(settings: Frontier, rows: Sequence[Row]) -> tuple[Ordering, ...]:
     most, least, widest = settings.eps[-1], settings.widths[0], settings.widths[-1]
     column = robust(settings.judged_at[-1])
-    radii = dict.fromkeys((0.0, *settings.eps[-2:]))  # small ones may well gain: they are augmentation too
-    found = []
-    for width in settings.widths:
-        standard, hard = named(width, 0.0), named(width, most)
-        found += [
-            descending(f"At width {width:g} robustness costs natural accuracy, the more the larger the radius.", rows,
-                       [(named(width, eps), NATURAL) for eps in radii]),
-            descending(f"At width {width:g} adversarial training withstands what standard training does not.", rows,
-                       [(hard, column), (standard, column)]),
-        ]  # fmt: skip
+    sentence = "A wider network is more robust after adversarial training."
     return (
-        *found,
-        descending("A wider network is more robust after adversarial training.", rows,
-                   [(named(widest, most), column), (named(least, most), column)]),
+        *(order for width in settings.widths for order in _at_width(settings, rows, width)),
+        falling(sentence, rows, column, [named(widest, most), named(least, most)]),
         _mitigated(settings, rows),
-    )  # fmt: skip
+    )
+
+
+def _at_width(settings: Frontier, rows: Sequence[Row], width: float) -> tuple[Ordering, Ordering]:
+    """What adversarial training costs a network, and what it brings."""
+    radii = list(dict.fromkeys((0.0, *settings.eps[-2:])))  # small ones may well gain: they are augmentation too
+    told = ", ".join(f"{eps:g}" for eps in radii)
+    cost = f"At width {width:g} robustness costs natural accuracy, the more the larger the radius ({told})."
+    gain = f"At width {width:g} adversarial training withstands what standard training does not."
+    standard, hard = named(width, 0.0), named(width, settings.eps[-1])
+    return (
+        falling(cost, rows, NATURAL, [named(width, eps) for eps in radii]),
+        falling(gain, rows, robust(settings.judged_at[-1]), [hard, standard]),
+    )
 
 
 def _mitigated(settings: Frontier, rows: Sequence[Row]) -> Ordering:
     """The natural accuracy lost between standard training and the largest radius, for the least and the widest."""
-    lost = {}
-    for width in (settings.widths[0], settings.widths[-1]):
-        standard, hard = (cell_of(rows, named(width, eps), NATURAL) for eps in (0.0, settings.eps[-1]))
-        assert standard is not None
-        assert hard is not None
-        lost[f"lost at width {width:g}"] = standard.mean - hard.mean
-    narrow, wide = lost.values()
-    return judged("More capacity mitigates the loss of natural accuracy.", narrow > wide, lost)
+    narrow, wide = (
+        mean_of(rows, named(width, 0.0), NATURAL) - mean_of(rows, named(width, settings.eps[-1]), NATURAL)
+        for width in (settings.widths[0], settings.widths[-1])
+    )
+    numbers = {f"lost at width {settings.widths[0]:g}": narrow, f"lost at width {settings.widths[-1]:g}": wide}
+    return judged("More capacity mitigates the loss of natural accuracy.", narrow > wide, numbers)
 
 
 def _plots(settings: Frontier, found: Networks) -> tuple[Plot, Plot]:
@@ -129,7 +129,7 @@ def _plots(settings: Frontier, found: Networks) -> tuple[Plot, Plot]:
     curves, courses = [], []
     for n, width in enumerate(settings.widths):
         some = {eps: found[width, eps] for eps in settings.eps}
-        places = sorted((_mean(parts, robust(top)), _mean(parts, NATURAL)) for parts in some.values())
+        places = sorted((mean_over(parts, robust(top)), mean_over(parts, NATURAL)) for parts in some.values())
         curves.append(Line(f"width {width:g}", n, tuple(places)))
         courses.append(Line(f"width {width:g}, natural", n, _course(some, NATURAL), dashed=True))
         courses.append(Line(f"width {width:g}, robust", n, _course(some, robust(top))))
@@ -144,11 +144,7 @@ def _plots(settings: Frontier, found: Networks) -> tuple[Plot, Plot]:
 
 
 def _course(some: Mapping[float, Sequence[Part]], key: str) -> tuple[tuple[float, float], ...]:
-    return tuple((eps, _mean(parts, key)) for eps, parts in some.items())
-
-
-def _mean(parts: Sequence[Part], key: str) -> float:
-    return fmean(float(part.found[key]) for part in parts)
+    return tuple((eps, mean_over(parts, key)) for eps, parts in some.items())
 
 
 def _notes(found: Networks) -> tuple[str, ...]:

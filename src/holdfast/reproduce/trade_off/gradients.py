@@ -15,9 +15,10 @@ from holdfast.access import borrow
 from holdfast.data import Pictures
 from holdfast.drawing.pictures import rows_of_pictures
 from holdfast.options import option, to_plain
+from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
 from holdfast.reproduce.part import Part
-from holdfast.reproduce.table import Column, Plot, Table, descending, row
+from holdfast.reproduce.table import Column, Plot, Table, falling, row
 from holdfast.reproduce.trade_off import ground as shared
 from holdfast.reproduce.trade_off.frontier import Frontier, Networks
 from holdfast.reproduce.trade_off.ground import SHOWN, Ground
@@ -108,14 +109,17 @@ def measure(bench: Bench, ground: Ground, settings: Gradients, frontier: Frontie
     parts = {eps: _looked(bench, settings, pictures, eps, found[width, eps]) for eps in frontier.eps}
     rows = [row(named(eps), some, [ALIGNED, ROUGH], group=GROUP) for eps, some in parts.items()]
     names = [named(eps) for eps in frontier.eps]
+    standard, robust = names[0], names[-1]
     orderings = (
-        descending("The gradients of a robust network align with the picture, those of a standard one less.", rows,
-                   [(names[-1], ALIGNED), (names[0], ALIGNED)]),
-        descending("Those of a standard network are more like noise: rougher.", rows,
-                   [(names[0], ROUGH), (names[-1], ROUGH)]),
-        descending("The larger the radius of training, the more they align.", rows,
-                   [(name, ALIGNED) for name in reversed(names)]),
-    )  # fmt: skip
+        falling(
+            "The gradients of a robust network align with the picture, those of a standard one less.",
+            rows,
+            ALIGNED,
+            [robust, standard],
+        ),
+        falling("Those of a standard network are more like noise: rougher.", rows, ROUGH, [standard, robust]),
+        falling("The larger the radius of training, the more they align.", rows, ALIGNED, names[::-1]),
+    )
     return Table(COLUMNS, tuple(rows), orderings, (_plot(pictures, width, parts),))
 
 
@@ -130,7 +134,7 @@ def _looked(bench: Bench, settings: Gradients, pictures: Pictures, eps: float, t
     for one in trained:
 
         def work(_: Path, one: Part = one) -> Mapping[str, Any]:
-            return looked_at(shared.kept(bench, one), pictures)
+            return looked_at(networks.kept(bench, one), pictures)
 
         found.append(bench.part(f"gradients/eps-{eps:g}", asked, work, seed=one.seed, after=[one]))
     return found

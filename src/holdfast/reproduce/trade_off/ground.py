@@ -1,20 +1,15 @@
 """What the experiments share: pictures, the network, the inner attack and the attack of the test."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import torch
-from torch import nn
 
 from holdfast.attacks import PGD
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
-from holdfast.models import Card, load
+from holdfast.models import Card
 from holdfast.options import option
 from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
-from holdfast.reproduce.part import Part
 from holdfast.threats import Linf
 from holdfast.train import Adversary, Recipe, TrainOptions, card_for
 from holdfast.train.step import Penalty
@@ -79,9 +74,3 @@ def recipe(ground: Ground, *, eps: float = 0.0, penalties: tuple[Penalty, ...] =
     warm_up = ground.warm_up if eps else 0.0
     made = TrainOptions(**{"batch": ground.batch, "attacked": 0, "warm_up": warm_up, **options})
     return Recipe(options=made, adversary=adversary, penalties=penalties)
-
-
-def kept(bench: Bench, part: Part, name: str = "model") -> nn.Module:
-    """The network that a part has trained, in evaluation mode on the bench's device."""
-    model, _ = load(Path(bench.out) / part.place / name)
-    return model.to(torch.device(bench.device)).eval()

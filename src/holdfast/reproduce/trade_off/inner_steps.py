@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -16,8 +15,9 @@ from holdfast.models import Card
 from holdfast.options import option
 from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
-from holdfast.reproduce.part import Part
-from holdfast.reproduce.table import Column, Ordering, Plot, Table, cell_of, descending, judged, row
+from holdfast.reproduce.part import Part, mean_over
+from holdfast.reproduce.plots import legend
+from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, falling, judged, mean_of, row
 from holdfast.reproduce.trade_off import ground as shared
 from holdfast.reproduce.trade_off.ground import Ground
 from holdfast.threats import Linf
@@ -61,8 +61,8 @@ def measure(bench: Bench, ground: Ground, settings: InnerSteps) -> Table:
     pictures = shared.training(bench, ground, settings.pictures)
     card = shared.card_of(pictures, settings.width)
     recipes = {count: recipe(ground, settings, count) for count in (0, *settings.steps)}
-    asked = networks.settings(recipes[0], card, pictures, rounds=settings.rounds, eps=settings.eps,
-                              attacks=[one.plain()["adversary"] for one in recipes.values()])  # fmt: skip
+    attacks = [one.plain()["adversary"] for one in recipes.values()]
+    asked = networks.settings(recipes[0], card, pictures, rounds=settings.rounds, eps=settings.eps, attacks=attacks)
 
     def work(seed: int, folder: Path) -> Mapping[str, Any]:
         return side_by_side(bench, card, pictures, recipes, settings.rounds, seed)
@@ -73,9 +73,9 @@ def measure(bench: Bench, ground: Ground, settings: InnerSteps) -> Table:
         read = {column: f"{named(count)}, {column}" for column in (SECONDS, TIMES, PASSES, PER_THOUSAND)}
         published = {SECONDS: WEEK} if count == ASKED else None
         rows.append(row(named(count), parts, read, published=published, group=GROUP))
-    order = [(named(count), SECONDS) for count in reversed(settings.steps)]
+    order = [named(count) for count in reversed(recipes)]
     orderings = (
-        descending("Every further inner step makes training slower.", rows, [*order, (named(0), SECONDS)]),
+        falling("Every further inner step makes training slower.", rows, SECONDS, order),
         _tenfold(settings, rows),
     )
     columns = (
@@ -136,27 +136,25 @@ def waited(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _tenfold(settings: InnerSteps, rows: Sequence[Any]) -> Ordering:
+def _tenfold(settings: InnerSteps, rows: Sequence[Row]) -> Ordering:
     """The source's example is fourteenfold; ten leaves room for what plain training has beside its passes."""
     sentence = "Twenty inner steps, the usual practice, make training more than ten times as expensive."
     if ASKED not in settings.steps:
         return judged(sentence, None, {f"{named(ASKED)}, {SECONDS}": None})
-    cell = cell_of(rows, named(ASKED), SECONDS)
-    assert cell is not None
-    return judged(sentence, cell.mean > 10, {f"{named(ASKED)}, {SECONDS}": cell.mean})
+    times = mean_of(rows, named(ASKED), SECONDS)
+    return judged(sentence, times > 10, {f"{named(ASKED)}, {SECONDS}": times})
 
 
 def _plot(settings: InnerSteps, parts: Sequence[Part]) -> Plot:
     shown = (("time", SECONDS, False), ("passes", TIMES, True))
-    drawn = [
-        Line(name, n, tuple((count, fmean(part.found[f"{named(count)}, {column}"] for part in parts)) for count in
-                            (0, *settings.steps)), dashed=dashed)
-        for n, (name, column, dashed) in enumerate(shown)
-    ]  # fmt: skip
+    drawn = []
+    for style, (name, column, dashed) in enumerate(shown):
+        means = {count: mean_over(parts, f"{named(count)}, {column}") for count in (0, *settings.steps)}
+        drawn.append(Line(name, style, tuple(means.items()), dashed))
     title = "Cost as multiples of plain training"
     svg = lines(drawn, title=title, x_label="inner steps")
     caption = "Dashed: passes, which are 1 + inner steps."
-    return Plot(title, svg, caption, tuple((name, n) for n, (name, _, _) in enumerate(shown)), GROUP)
+    return Plot(title, svg, caption, legend(drawn), GROUP)
 
 
 def _notes() -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from holdfast.drawing.charts import Line, lines
@@ -12,8 +11,8 @@ from holdfast.errors import OptionError
 from holdfast.options import option, to_plain
 from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
-from holdfast.reproduce.part import Part
-from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, descending, row
+from holdfast.reproduce.part import Part, mean_over
+from holdfast.reproduce.table import Column, Ordering, Plot, Row, Table, falling, row
 from holdfast.reproduce.trade_off import ground as shared
 from holdfast.reproduce.trade_off.gradients import ALIGNED, COLUMNS, looked_at, picture_rows
 from holdfast.reproduce.trade_off.ground import Ground
@@ -113,21 +112,24 @@ def _orderings(settings: Regularisation, rows: Sequence[Row]) -> tuple[Ordering,
     by_lambda = [named(first), *(named((settings.tv[0], weight)) for weight in settings.lipschitz)]
     by_tv = [named((tv, 0.0)) for tv in (0.0, *settings.tv)]
     column = robust(settings)
+    best = _best(rows, by_tv, column)
     return (
-        descending("Moderate total variation lowers the mean slope.", rows, [(none, MEAN), (moderate, MEAN)]),
-        descending("It lowers the largest slope too.", rows, [(none, LARGEST), (moderate, LARGEST)]),
-        descending("It makes the network more robust.", rows, [(moderate, column), (none, column)]),
-        descending("It costs no accuracy (half a percent at most).", rows, [(moderate, NATURAL), (none, NATURAL)],
-                   by=-0.005),
-        descending("Too much of it does cost accuracy.", rows, [(none, NATURAL), (most, NATURAL)]),
-        descending("The mean slope falls with the weight of the total variation.", rows,
-                   [(name, MEAN) for name in by_tv]),
-        descending("A heavier Lipschitz term lowers the largest slope.", rows,
-                   [(by_lambda[0], LARGEST), (by_lambda[-1], LARGEST)]),
-        descending("Too heavy, it costs accuracy.", rows, [(by_lambda[0], NATURAL), (by_lambda[-1], NATURAL)]),
-        descending("Small slopes go with robustness, but not at any price: with far too much of it, robust accuracy "
-                   "is below the best.", rows, [(_best(rows, by_tv, column), column), (most, column)]),
-    )  # fmt: skip
+        falling("Moderate total variation lowers the mean slope.", rows, MEAN, [none, moderate]),
+        falling("It lowers the largest slope too.", rows, LARGEST, [none, moderate]),
+        falling("It makes the network more robust.", rows, column, [moderate, none]),
+        falling("It costs no accuracy (half a percent at most).", rows, NATURAL, [moderate, none], by=-0.005),
+        falling("Too much of it does cost accuracy.", rows, NATURAL, [none, most]),
+        falling("The mean slope falls with the weight of the total variation.", rows, MEAN, by_tv),
+        falling("A heavier Lipschitz term lowers the largest slope.", rows, LARGEST, [by_lambda[0], by_lambda[-1]]),
+        falling("Too heavy, it costs accuracy.", rows, NATURAL, [by_lambda[0], by_lambda[-1]]),
+        falling(
+            "Small slopes go with robustness, but not at any price: with far too much of it, robust accuracy is below "
+            "the best.",
+            rows,
+            column,
+            [best, most],
+        ),
+    )
 
 
 def _best(rows: Sequence[Row], names: Sequence[str], column: str) -> str:
@@ -157,16 +159,12 @@ def _plots(settings: Regularisation, parts: Mapping[Weights, Sequence[Part]]) ->
 
 
 def _line(name: str, style: int, column: str, some: Mapping[float, Sequence[Part]]) -> Line:
-    return Line(name, style, tuple((weight, _mean(parts, column)) for weight, parts in some.items()))
+    return Line(name, style, tuple((weight, mean_over(parts, column)) for weight, parts in some.items()))
 
 
 def _level(name: str, style: int, column: str, start: Sequence[Part], some: Mapping[float, Any]) -> Line:
-    level = _mean(start, column)
+    level = mean_over(start, column)
     return Line(f"{name}, unregularised", style, ((min(some), level), (max(some), level)), dashed=True)
-
-
-def _mean(parts: Sequence[Part], column: str) -> float:
-    return fmean(float(part.found[column]) for part in parts)
 
 
 def _pictures(bench: Bench, ground: Ground, parts: Mapping[Weights, Sequence[Part]]) -> Plot:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.drawing.charts import Bar, Line, bars, lines
-from holdfast.models import load
 from holdfast.options import to_plain
 from holdfast.reproduce import networks
 from holdfast.reproduce.bench import Bench
-from holdfast.reproduce.part import Part
+from holdfast.reproduce.part import Part, slug
+from holdfast.reproduce.plots import by_epoch, legend
 from holdfast.reproduce.reproduction import Reproduction
 from holdfast.reproduce.table import Column, Plot, Row, Table, row
 from holdfast.reproduce.tv_lipschitz import settings as of
@@ -18,7 +18,6 @@ from holdfast.reproduce.tv_lipschitz.orderings import orderings
 from holdfast.reproduce.tv_lipschitz.settings import FIGURES, TABLE_1, Settings, published, recipes
 from holdfast.train import card_for
 
-MODEL = "model"
 COLUMNS = (
     Column(of.ERROR, about="on pictures as they are"),
     Column(
@@ -59,10 +58,10 @@ def _one(bench: Bench, settings: Settings, name: str) -> tuple[list[Part], list[
     shown = networks.pictures(bench, settings.data, "train", settings.pictures)
     test = networks.pictures(bench, settings.data, "test", settings.test)
     card, recipe = card_for(settings.model, shown), recipes(settings)[name]
-    place = _place(name)
+    place = slug(name)
 
     def learn(seed: int, folder: Path) -> Mapping[str, Any]:
-        done = networks.learn(bench, folder, card, shown, recipe, seed, name=MODEL)
+        done = networks.learn(bench, folder, card, shown, recipe, seed)
         return {"curves": networks.curves(done), "training_seconds": done.seconds}
 
     trained = bench.each_seed(f"{place}/training", networks.settings(recipe, card, shown), learn)
@@ -72,15 +71,10 @@ def _one(bench: Bench, settings: Settings, name: str) -> tuple[list[Part], list[
     for part in trained:
 
         def work(folder: Path, part: Part = part) -> Mapping[str, Any]:
-            model, _ = load(bench.out / part.place / MODEL)
-            return measured(bench, folder, model.to(bench.device).eval(), test, settings, part.seed)
+            return measured(bench, folder, networks.kept(bench, part), test, settings, part.seed)
 
         found.append(bench.part(f"{place}/measured", asked, work, seed=part.seed, after=[part]))
     return trained, found
-
-
-def _place(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() or c == "." else " " for c in name).split()).lower()
 
 
 def _errors(rows: Sequence[Row]) -> Plot:
@@ -88,18 +82,18 @@ def _errors(rows: Sequence[Row]) -> Plot:
     ours = [one for one in rows if one.ours]
     series = [Bar(one.name, style, tuple(one.ours[name].mean for name in shown)) for style, one in enumerate(ours)]
     svg = bars(series, ["clean", "L2 0.1", "L2 100/255", "Linf 8/255"], title=title, percent=True)
-    return Plot(title, svg, "On the test pictures, mean over the seeds.", tuple((b.label, b.style) for b in series))
+    return Plot(title, svg, "On the test pictures, mean over the seeds.", legend(series))
 
 
 def _courses(trained: Mapping[str, Sequence[Part]]) -> Plot:
     title = "Loss in training, without penalties"
     series = [
-        Line(name, style, tuple(enumerate(parts[0].found["curves"]["loss"], start=1)))
+        Line(name, style, by_epoch(parts[0].found["curves"]["loss"]))
         for style, (name, parts) in enumerate(trained.items())
     ]
     svg = lines(series, title=title, x_label="epoch")
     caption = "With the first seed; that of one-step adversarial training is at the moved pictures."
-    return Plot(title, svg, caption, tuple((one.label, one.style) for one in series))
+    return Plot(title, svg, caption, legend(series))
 
 
 def _notes(settings: Settings) -> tuple[str, ...]:

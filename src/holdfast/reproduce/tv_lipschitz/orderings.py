@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from holdfast.reproduce.table import Ordering, Row, descending
+from holdfast.reproduce.table import Ordering, Row, falling
 from holdfast.reproduce.tv_lipschitz.settings import (
     DIFFERENCES,
     ERROR,
@@ -30,7 +30,7 @@ def orderings(rows: Sequence[Row]) -> tuple[Ordering, ...]:
     """Each as the talk's figures have it, judged by ours."""
 
     def falls(sentence: str, column: str, *names: str) -> Ordering:
-        return descending(sentence, rows, [(name, column) for name in names])
+        return falling(sentence, rows, column, names)
 
     return (
         falls("Total variation alone loses no accuracy: its error is below the undefended one.", ERROR, PLAIN, TV),
