@@ -107,6 +107,8 @@ def written(parameter: Any) -> str:
     if getattr(parameter, "is_flag", False):
         used = parameter.opts if parameter.default else parameter.secondary_opts
         return f"`{used[0]}`" if used else ""
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
     return "" if parameter.default in (None, (), []) else f"`{parameter.default}`"
 
 

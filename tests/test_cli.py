@@ -2,12 +2,14 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import holdfast
@@ -98,7 +100,16 @@ def test_train_writes_a_page_unless_told_not_to(tmp_path):
     assert (tmp_path / "page.html").read_text() == html
     assert plain(line, tmp_path / "other", "--no-report")["report"] is None
     assert not (tmp_path / "other" / "report.html").exists()
-    assert f"report: {tmp_path / 'run' / 'report.html'}" in done(line, tmp_path / "run", "--resume").stdout
+    again = done(line, tmp_path / "run", "--resume")
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in again.stdout
+    assert "nothing to resume" not in again.stderr
+
+
+def test_resuming_a_training_that_never_began_begins_it_and_says_so(tmp_path):
+    line = "train --data digits --model linear --epochs 1 --limit 60 --batch 30 --resume --out"
+    assert (
+        f"note: nothing to resume in '{tmp_path / 'run'}'; the run begins there" in done(line, tmp_path / "run").stderr
+    )
 
 
 def test_train_tells_the_scores_of_the_weights_it_keeps(tmp_path):
@@ -120,6 +131,23 @@ def test_train_adversarially(tmp_path):
     assert adversary["threat"] == {"name": "l2", "eps": 0.5, "low": 0.0, "high": 1.0}
     assert (adversary["attack"]["steps"], adversary["attack"]["step_size"]) == (2, 0.25)
     assert result["card"]["mean"] is None
+
+
+def test_what_comes_next_after_a_training_can_be_typed(tmp_path):
+    """A folder with a space in its name, pictures resized, and a box of its own."""
+    for name in ("a", "b"):
+        place = tmp_path / "my pictures" / "train" / name
+        place.mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (12, 12), 100 + 20 * number).save(place / f"{number}.png")
+    shutil.copytree(tmp_path / "my pictures" / "train", tmp_path / "my pictures" / "test")
+    line = f"train --data '{tmp_path}/my pictures' --resize 8 --model linear --epochs 1 --batch 4 --no-validation"
+    line += f" --adversarial pgd --eps 0.1 --low 0.1 --out '{tmp_path}/my run' --no-report"
+    told = done(line).stdout.rpartition("next: holdfast ")[2].strip()
+    assert "--resize 8 --low 0.1 --eps 0.1" in told
+    done(told, "--limit", 2, "--attack", "fgsm", "--no-checks", "--no-report", "--out", tmp_path / "evaluated")
+    again = done(line, "--resume").stdout
+    assert "1 epoch; this call took" in again
 
 
 def test_train_tells_people_each_epoch_and_what_next(tmp_path):

@@ -33,7 +33,8 @@ def test_x_is_the_byte_over_255(dtype):
 
 def test_x_gives_the_rows_asked_for():
     pictures = some()
-    for index in (slice(1, 3), torch.tensor([4, 0]), [2], torch.tensor([True, False, True, False, False, True])):
+    rows = torch.tensor([4, 0]), torch.tensor([-1, 2]), torch.tensor([], dtype=torch.int64), [2], [-1]
+    for index in (slice(1, 3), *rows, torch.tensor([True, False, True, False, False, True])):
         assert torch.equal(pictures.x(index), pictures.images[index].float() / 255)
 
 

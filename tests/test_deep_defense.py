@@ -272,8 +272,8 @@ def test_it_makes_the_smallest_changes_larger_at_no_loss_of_accuracy(digits, pla
     weights = plain.model.float().state_dict()
 
     def later(*penalties):
-        return train(plain.card, digits, recipe=Recipe(options=LATER, penalties=penalties), weights=weights,
-                     validation=held)  # fmt: skip
+        recipe = Recipe(options=LATER, penalties=penalties)
+        return train(plain.card, digits, recipe=recipe, weights=weights, validation=held)
 
     same, defended = later(), later(DeepDefense(c=5.0))
     assert defended.history[-1].validation.k >= same.history[-1].validation.k - 3

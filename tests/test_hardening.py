@@ -46,6 +46,7 @@ from holdfast.train.steps import Course, Moment, attacked, descended, differenti
 from holdfast.train.still import still
 from holdfast.train.world import Alone
 from nets import linear, small_net
+from trainings import Kill, digits, killing, same, weights
 
 PGD3 = PGD(steps=3, step_size=0.5)
 FAST = inner_attack("fast")
@@ -94,14 +95,8 @@ WAYS = {
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=96)
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return data.load("digits", "validation", limit=80)
+pictures = digits("train", 96)
+validation = digits("validation", 80)
 
 
 def normed(seed=0, dtype=torch.float32):
@@ -110,14 +105,6 @@ def normed(seed=0, dtype=torch.float32):
         torch.manual_seed(seed)
         layers = nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.Softplus(), nn.Flatten(), nn.Linear(36, 10)
         return nn.Sequential(*layers).to(dtype)
-
-
-def weights(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 # All ways
@@ -134,18 +121,12 @@ def test_passes_are_as_promised_and_the_loss_is_finite(pictures, way):
 
 @ways
 def test_same_seed_same_weights_after_a_kill_too(pictures, tmp_path, way):
-    class Stop(BaseException):
-        pass
-
-    def stop(epoch):
-        raise Stop
-
     card, recipe = card_for("cnn", pictures, {"dropout": 0.2, "batch_norm": True}), way.recipe()
     whole = train.train(card, pictures, recipe=recipe, seed=3)
-    with pytest.raises(Stop):
-        train.train(card, pictures, recipe=recipe, seed=3, out=tmp_path / "run", on_epoch=stop)
+    with pytest.raises(Kill):
+        train.train(card, pictures, recipe=recipe, seed=3, out=tmp_path / "run", **killing(after=1))
     rest = train.train(card, pictures, recipe=recipe, seed=3, out=tmp_path / "run", resume=True)
-    assert same(weights(whole.model), weights(rest.model))
+    assert same(whole.model, rest.model)
     assert lines(whole.history) == lines(rest.history)
 
 

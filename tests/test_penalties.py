@@ -232,8 +232,8 @@ def test_lipschitz_of_two_processes_is_that_of_one():
 def test_of_equally_steep_pictures_one_counts():
     model = smooth()
     step = step_of(model)
-    twins = step_of(model, x=step.x[:1].expand(6, -1, -1, -1), seen=step.x[:1].expand(6, -1, -1, -1),
-                    labels=Labels(step.labels.y[:1].expand(6)), place=torch.arange(6))  # fmt: skip
+    x, y = step.x[:1].expand(6, -1, -1, -1), step.labels.y[:1].expand(6)
+    twins = step_of(model, x=x, seen=x, labels=Labels(y), place=torch.arange(6))
     found = Lipschitz(weight=1.0, form="double-backward")(twins)
     assert int((found != 0).sum()) == 1
     torch.testing.assert_close(found.mean(), slopes_by_hand(model, step)[0].norm())

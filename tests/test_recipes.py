@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import data, models, train
+from holdfast import models, train
 from holdfast.attacks import FGSM, PGD, DeepFool
 from holdfast.augment import AugMix, Crop, Mirror, Mixup, augmented
 from holdfast.errors import DataError, ModelError, OptionError, OptionErrors
@@ -32,6 +32,7 @@ from holdfast.train import (
 from holdfast.train.penalties import Consistency
 from holdfast.train.recipe_file import lines, overlaid
 from holdfast.train.steps import Course, Moment, differentiate, prepared
+from trainings import digits
 
 WHOLE = """
 seed = 3
@@ -68,9 +69,7 @@ eps = "1/4"
 """
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=200)
+pictures = digits("train", 200)
 
 
 def test_a_recipe_says_everything():

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast import data, report, train
+from holdfast import report, train
 from holdfast.attacks import PGD
 from holdfast.augment import Crop, Cutout, Mixup
 from holdfast.errors import OptionError, RunError
 from holdfast.evaluate import Rate
 from holdfast.report.progress import Line, progress
 from holdfast.report.scale import fitting, percent
+from holdfast.report.training import table
 from holdfast.report.training_run import read_one
 from holdfast.report.training_words import optimiser, schedule
 from holdfast.threats import L2, Linf
@@ -38,6 +39,7 @@ from holdfast.train.history import lines
 from holdfast.train.penalties import Consistency
 from report_fixtures import Fake, write_run
 from test_report import Outline
+from trainings import Kill, digits, killing
 
 OPTIONS = TrainOptions(epochs=3, batch=32, learning_rate=0.01, watch="robust")
 ADVERSARY = Adversary(PGD(steps=2, step_size=0.5), Linf(eps=8 / 255))
@@ -45,18 +47,8 @@ HARDENED = Recipe(options=OPTIONS, adversary=ADVERSARY, penalties=(Consistency(w
 PLAIN = Recipe(options=replace(OPTIONS, watch="none", epochs=2))
 
 
-class Kill(BaseException):
-    """Nothing in the library may catch it."""
-
-
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=100)
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return data.load("digits", "validation", limit=30)
+pictures = digits("train", 100)
+validation = digits("validation", 30)
 
 
 def go(out, pictures, recipe=HARDENED, **rest):
@@ -66,12 +58,8 @@ def go(out, pictures, recipe=HARDENED, **rest):
 
 
 def killed(out, pictures, after, **rest):
-    def on_epoch(epoch):
-        if epoch.number == after:
-            raise Kill
-
     with pytest.raises(Kill):
-        go(out, pictures, on_epoch=on_epoch, **rest)
+        go(out, pictures, **killing(after=after), **rest)
     return out
 
 
@@ -216,11 +204,26 @@ def test_two_side_by_side(hardened, plain):
     rates = [Rate(*train.Epoch.read(one).validation) for one in (metrics(plain)[-1], best_robust(hardened))]
     assert f"{100 * (rates[1].rate - rates[0].rate):.1f} points".lstrip("-") in outline.text
     figures = [a["aria-label"] for tag, a in outline.tags if tag == "svg" and a.get("class") == "figure"]
-    assert [label.split(".")[0] for label in figures] == [
-        "Accuracy, validation", "Accuracy, under attack", "Accuracy, training", "Loss", "Learning rate", "Divergence"
-    ]  # fmt: skip
+    kinds = ["validation", "under attack", "training"]
+    titles = [*(f"Accuracy, {kind}" for kind in kinds), "Loss", "Learning rate", "Divergence"]
+    assert [label.split(".")[0] for label in figures] == titles
     assert figures[0].count(" at epoch 1,") == 2
     assert html.count("[adversary.threat]") == 1
+
+
+def test_the_dashed_line_is_the_one_that_is_asked_for():
+    points = ((1, 0.5), (2, 0.25))
+    svg = progress([Line("a", 0, points), Line("b", 1, points, dashed=True)], percent(), title="t", guide=False)
+    first, second = re.findall(r'<g class="(r\d)"><polyline class="line"(.*?) points', svg)
+    assert (first, second) == (("r0", ""), ("r1", ' stroke-dasharray="7 6"'))
+
+
+def test_rows_of_several_recipes_stand_where_the_fullest_one_has_them():
+    short = {"Loss": "a", "Seed": "0"}
+    rows = table([short, {"Loss": "a", "Threat": "L2", "Seed": "1"}, {**short, "Mixup": "b"}])
+    assert [row.name for row in rows] == ["Loss", "Threat", "Seed", "Mixup"]
+    assert [row.values for row in rows][1] == ("–", "L2", "–")
+    assert [row.differs for row in rows] == [False, True, True, True]
 
 
 def best_robust(folder):
@@ -380,9 +383,8 @@ def test_toml_has_tables_in_lists_and_no_null():
 def test_shipped_recipes_are_written_as_short_as_they_are(name):
     planned = read_recipe(shipped()[name])
     model = {"architecture": planned.model.name, "options": {}, "mean": [0.0], "shape": [1, 28, 28]}
-    about = json.loads(json.dumps(planned.recipe.plain())) | {
-        "seed": 0, "data": {"name": planned.data.name, "n": 9}, "validation": {}, "model": model
-    }  # fmt: skip
+    noted = {"seed": 0, "data": {"name": planned.data.name, "n": 9}, "validation": {}, "model": model}
+    about = json.loads(json.dumps(planned.recipe.plain())) | noted
     about["validation"] = about["data"]
     tables = recipe_tables(about)
     own = tomllib.loads(shipped()[name])

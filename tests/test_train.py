@@ -23,41 +23,15 @@ from holdfast.train.passes import counted
 from holdfast.train.schedule import rate
 from holdfast.train.state import State
 from holdfast.train.steps import Course, Moment, attacked, batches
+from trainings import digits, same, weights
 
 QUICK = TrainOptions(epochs=3, batch=32, learning_rate=0.01)
 FEW = TrainOptions(epochs=1, batch=3)
 PGD3 = PGD(steps=3, step_size=0.4)
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=200)
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return data.load("digits", "validation", limit=50)
-
-
-def weights(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(one, other):
-    one, other = (m if isinstance(m, dict) else m.state_dict() for m in (one, other))
-    return all(torch.equal(one[name], other[name]) for name in one)
-
-
-class Stop(BaseException):
-    """Stands for a kill: nothing in the library may catch it."""
-
-
-def stop_after(epochs):
-    def on_epoch(epoch):
-        if epoch.number == epochs:
-            raise Stop
-
-    return on_epoch
+pictures = digits("train", 200)
+validation = digits("validation", 50)
 
 
 # What comes out

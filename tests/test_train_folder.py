@@ -6,29 +6,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast import data, models, train
+from holdfast import models, train
 from holdfast.attacks import PGD
 from holdfast.errors import ModelError, OptionError, RunError
 from holdfast.threats import Linf
 from holdfast.train import Adversary, Recipe, TrainOptions, card_for
+from trainings import Kill, digits, files, killing
 
 OPTIONS = TrainOptions(epochs=4, batch=32, learning_rate=0.01)
 ATTACK = {"adversary": Adversary(PGD(steps=2, step_size=0.5), Linf(eps=0.1))}
 FINISHED = {"card.json", "metrics.jsonl", "model.safetensors", "timing.json", "train.json"}
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=100)
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return data.load("digits", "validation", limit=20)
-
-
-class Kill(BaseException):
-    """Nothing in the library may catch it."""
+pictures = digits("train", 100)
+validation = digits("validation", 20)
 
 
 def go(out, pictures, *, options=OPTIONS, net=None, adversary=None, **rest):
@@ -36,21 +27,9 @@ def go(out, pictures, *, options=OPTIONS, net=None, adversary=None, **rest):
     return train.train(card_for("cnn", pictures, net), pictures, recipe=recipe, out=out, **rest)
 
 
-def killed(out, pictures, *, after_epoch=None, at_picture=None, **rest):
-    def on_epoch(epoch):
-        if epoch.number == after_epoch:
-            raise Kill
-
-    def progress(done, total):
-        if at_picture is not None and done >= at_picture:
-            raise Kill
-
+def killed(out, pictures, *, after=None, at=None, **rest):
     with pytest.raises(Kill):
-        go(out, pictures, on_epoch=on_epoch, progress=progress, **rest)
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"}
+        go(out, pictures, **killing(after=after, at=at), **rest)
 
 
 def test_a_finished_folder_holds_the_model_and_how_it_was_made(tmp_path, pictures, validation):
@@ -81,10 +60,10 @@ def test_a_finished_folder_holds_the_model_and_how_it_was_made(tmp_path, picture
 
 
 KILLS = {
-    "in the first epoch": {"at_picture": 40},
-    "after an epoch": {"after_epoch": 2},
-    "in a later epoch": {"at_picture": 240},
-    "after the last epoch": {"after_epoch": 4},
+    "in the first epoch": {"at": 40},
+    "after an epoch": {"after": 2},
+    "in a later epoch": {"at": 240},
+    "after the last epoch": {"after": 4},
 }
 
 
@@ -104,13 +83,13 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path, pictures, validation, k
 def test_sgd_goes_on_with_its_momentum(tmp_path, pictures):
     options = replace(OPTIONS, optimiser="sgd", learning_rate=0.1)
     go(tmp_path / "whole", pictures, options=options)
-    killed(tmp_path / "killed", pictures, options=options, after_epoch=2)
+    killed(tmp_path / "killed", pictures, options=options, after=2)
     go(tmp_path / "killed", pictures, options=options, resume=True)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
 def test_only_the_epochs_left_are_repeated(tmp_path, pictures):
-    killed(tmp_path / "run", pictures, at_picture=350)
+    killed(tmp_path / "run", pictures, at=350)
     seen = []
     go(tmp_path / "run", pictures, resume=True, on_epoch=lambda epoch: seen.append(epoch.number))
     assert seen == [4]
@@ -141,7 +120,7 @@ CHANGED = {
 
 @pytest.mark.parametrize(("change", "text"), CHANGED.values(), ids=CHANGED)
 def test_changed_options_are_refused_and_shown(tmp_path, pictures, change, text):
-    killed(tmp_path / "run", pictures, after_epoch=1)
+    killed(tmp_path / "run", pictures, after=1)
     before = files(tmp_path / "run")
     with pytest.raises(RunError) as caught:
         go(tmp_path / "run", pictures, resume=True, **change)
@@ -151,13 +130,13 @@ def test_changed_options_are_refused_and_shown(tmp_path, pictures, change, text)
 
 
 def test_changed_pictures_are_refused(tmp_path, pictures):
-    killed(tmp_path / "run", pictures, after_epoch=1)
+    killed(tmp_path / "run", pictures, after=1)
     with pytest.raises(RunError, match=r"data.n was 100, now 99; data.sha256 was"):
         go(tmp_path / "run", pictures.take(slice(0, 99)), resume=True)
 
 
 def test_a_folder_in_use_is_refused(tmp_path, pictures):
-    killed(tmp_path / "run", pictures, after_epoch=1)
+    killed(tmp_path / "run", pictures, after=1)
     with pytest.raises(RunError, match=r"is not empty.*Pass --resume"):
         go(tmp_path / "run", pictures)
     other = tmp_path / "other"
@@ -178,7 +157,7 @@ def test_a_file_instead_of_a_folder_is_refused(tmp_path, pictures):
 
 
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path, pictures):
-    killed(tmp_path / "run", pictures, after_epoch=2)
+    killed(tmp_path / "run", pictures, after=2)
     path = tmp_path / "run" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(RunError, match=r"damaged.*Delete it and run again with --resume"):
@@ -188,7 +167,7 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path, pictures):
 
 
 def test_a_checkpoint_runs_no_code(tmp_path, pictures):
-    killed(tmp_path / "run", pictures, after_epoch=1)
+    killed(tmp_path / "run", pictures, after=1)
 
     class Evil:
         def __reduce__(self):
@@ -200,7 +179,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, pictures):
 
 
 def test_a_disk_that_is_full_keeps_the_epochs_so_far(tmp_path, pictures, monkeypatch):
-    killed(tmp_path / "run", pictures, after_epoch=2)
+    killed(tmp_path / "run", pictures, after=2)
     before = files(tmp_path / "run")
 
     def full(*_):

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast import data, train
+from holdfast import train
 from holdfast.attacks import PGD
 from holdfast.errors import ModelError
 from holdfast.threats import Linf
 from holdfast.train import Adversary, Recipe, TrainOptions, card_for, epochs, folder
+from trainings import Kill, digits, files, kept_often, killing
 
 OPTIONS = TrainOptions(epochs=3, batch=20, learning_rate=0.01)
 WATCHING = replace(OPTIONS, watch="validation", patience=1, learning_rate=1e-9, schedule="constant")
@@ -32,18 +33,8 @@ RUNS = {
 MOMENTS = (40, 100, 260)
 
 
-class Kill(BaseException):
-    """Nothing in the library may catch it."""
-
-
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=100)
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return data.load("digits", "validation", limit=20)
+pictures = digits("train", 100)
+validation = digits("validation", 20)
 
 
 def go(out, pictures, validation, *, options=OPTIONS, net=None, recipe=None, **rest):
@@ -54,20 +45,15 @@ def go(out, pictures, validation, *, options=OPTIONS, net=None, recipe=None, **r
 
 def killed(out, pictures, validation, at, **rest):
     """A run whose state is kept after each step, until it has done so many pictures."""
-
-    def progress(done, total):
-        if done >= at:
-            raise Kill
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(epochs, "SECONDS_BETWEEN_KEEPS", -1.0)
-        patch.setattr(epochs, "FEW_STEPS", 1)
-        with pytest.raises(Kill):
-            go(out, pictures, validation, progress=progress, **rest)
+    with kept_often(), pytest.raises(Kill):
+        go(out, pictures, validation, **killing(at=at), **rest)
 
 
-def files(out):
-    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != "timing.json"}
+def resumed(out, pictures, validation, **rest):
+    """What the rest of it comes to, and how many pictures were done after its first step."""
+    seen = []
+    found = go(out, pictures, validation, resume=True, progress=lambda done, total: seen.append(done), **rest)
+    return found, seen[0]
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
@@ -76,11 +62,11 @@ def test_a_kill_in_an_epoch_changes_no_byte(tmp_path, pictures, validation, run)
     for at in MOMENTS:
         if at >= 100 * len(whole.history):
             continue
-        out, seen = tmp_path / str(at), []
+        out = tmp_path / str(at)
         killed(out, pictures, validation, at, **run)
-        resumed = go(out, pictures, validation, resume=True, progress=lambda done, _: seen.append(done), **run)  # noqa: B023
-        assert seen[0] == at + 20, "it goes on where it was"
-        assert resumed.history == whole.history
+        rest, first = resumed(out, pictures, validation, **run)
+        assert first == at + 20, "it goes on where it was"
+        assert rest.history == whole.history
         assert files(out) == files(tmp_path / "whole")
 
 

@@ -5,17 +5,16 @@ from types import ModuleType
 
 import pytest
 
-from holdfast import data, train
+from holdfast import train
 from holdfast.errors import OptionError
 from holdfast.train import Count, Epoch, MLflow, Recipe, TensorBoard, TrainOptions, card_for, logger
 from holdfast.train.loggers import scalars
+from trainings import digits
 
 TWO = Recipe(options=TrainOptions(epochs=2, batch=50))
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=100)
+pictures = digits("train", 100)
 
 
 class Said(ModuleType):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import data, models, train
+from holdfast import models, train
 from holdfast.attacks import PGD
 from holdfast.errors import ModelError
 from holdfast.threats import Linf
@@ -19,23 +19,14 @@ from holdfast.train.schedule import plateaus, rate
 from holdfast.train.state import State
 from holdfast.train.step import Step
 from holdfast.train.steps import Course
+from trainings import digits, weights
 
 CPU = torch.device("cpu")
 PLAIN = TrainOptions(epochs=4, batch=25, optimiser="sgd", learning_rate=0.05)
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    return data.load("digits", "train", limit=100)
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return data.load("digits", "validation", limit=20)
-
-
-def weights(model):
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+pictures = digits("train", 100)
+validation = digits("validation", 20)
 
 
 def close(one, other, **slack):
@@ -112,8 +103,10 @@ def test_clip_bounds_the_whole_gradient(pictures):
 
 def test_biases_and_norms_are_spared_from_decay():
     model = build("cnn", batch_norm=True)
-    kind = {id(p): isinstance(m, nn.Conv2d | nn.Linear) and name == "weight"
-            for m in model.modules() for name, p in m.named_parameters(recurse=False)}  # fmt: skip
+    kind = {}
+    for module in model.modules():
+        weighs = isinstance(module, nn.Conv2d | nn.Linear)
+        kind |= {id(p): weighs and name == "weight" for name, p in module.named_parameters(recurse=False)}
     pulled, spared = groups_of(model, replace(PLAIN, decay="weights", weight_decay=0.3))
     assert (pulled["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
     assert all(kind[id(p)] for p in pulled["params"])

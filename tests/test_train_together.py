@@ -108,7 +108,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(two):
 
 def test_a_run_that_was_stopped_in_an_epoch_goes_on_to_the_same_weights(two):
     folder, told = two
-    assert [one["stopped"]["error"] for one in told] == ["Stop", "FailedElsewhere"]
+    assert [one["stopped"]["error"] for one in told] == ["Kill", "FailedElsewhere"]
     for one in told:
         whole, again = one["batch norm against"], one["resumed"]
         assert all(torch.equal(whole["weights"][name], again["weights"][name]) for name in whole["weights"])

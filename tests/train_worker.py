@@ -16,7 +16,8 @@ from holdfast import data, ranks, train
 from holdfast.attacks import PGD
 from holdfast.errors import HoldfastError
 from holdfast.threats import Linf
-from holdfast.train import Adversary, Recipe, TrainOptions, card_for, epochs
+from holdfast.train import Adversary, Recipe, TrainOptions, card_for
+from trainings import Kill, kept_often, killing
 
 PLAIN = TrainOptions(epochs=2, batch=32, optimiser="sgd", learning_rate=0.05, ghost=8)
 AGAINST = Adversary(PGD(steps=3, step_size=0.4), Linf(eps=0.1))
@@ -38,10 +39,6 @@ SAME = {
     "swa": {"model": "cnn", "net": NORMED, "recipe": Recipe(options=replace(PLAIN, average="swa", average_from=0.0))},
     "plateau": {"model": "mlp", "recipe": Recipe(options=replace(PLAIN, epochs=4, schedule="plateau", stalled=1))},
 }
-
-
-class Stop(BaseException):
-    """Stands for a kill."""
 
 
 class Odd(nn.Module):
@@ -102,19 +99,11 @@ def outcome(**options):
 
 def stopped(at, **options):
     """A training with an end before its time, whose state was kept every other step."""
-    asked = epochs.FEW_STEPS, epochs.SECONDS_BETWEEN_KEEPS
-    epochs.FEW_STEPS, epochs.SECONDS_BETWEEN_KEEPS = 1, -1.0
-
-    def progress(done, total):
-        if done >= at:
-            raise Stop
-
     try:
-        return outcome(progress=progress, **options)
-    except Stop:
-        return {"error": "Stop"}
-    finally:
-        epochs.FEW_STEPS, epochs.SECONDS_BETWEEN_KEEPS = asked
+        with kept_often():
+            return outcome(**killing(at=at), **options)
+    except Kill:
+        return {"error": "Kill"}
 
 
 def resumed(**options):

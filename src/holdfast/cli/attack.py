@@ -3,8 +3,6 @@
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from holdfast.cli import common, flags, given
 from holdfast.cli.elsewhere import Elsewhere
 from holdfast.cli.screen import Bar, Screen, table
@@ -25,11 +23,10 @@ def command(
     data: flags.Data,
     eps: Annotated[
         str | None,
-        typer.Option(
+        flags.of_attack(
             "--eps",
             metavar="NUMBER",
             help="Radius, such as 8/255. Attacks that look for the smallest change do without.",
-            rich_help_panel=flags.ATTACK,
         ),
     ] = None,
     weights: flags.Weights = None,
@@ -45,11 +42,10 @@ def command(
     high: flags.High = 1.0,
     attack: Annotated[
         str,
-        typer.Option(
+        flags.of_attack(
             "--attack",
             metavar="NAME",
             help="See `holdfast list attacks`; or one from elsewhere, as foolbox:LinfPGD or FILE.py:FUNCTION.",
-            rich_help_panel=flags.ATTACK,
         ),
     ] = "pgd",
     attack_set: flags.Set = None,
@@ -60,7 +56,7 @@ def command(
     target: flags.Target = None,
     arrays: Annotated[
         Literal["npz", "safetensors"],
-        typer.Option("--arrays", help="Format of the file of arrays.", rich_help_panel=flags.RUN),
+        flags.of_run("--arrays", help="Format of the file of arrays."),
     ] = "npz",
     seed: flags.Seed = 0,
     out: flags.Out = None,

@@ -45,6 +45,12 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
+def note_beginning(screen: Screen, record: Path, *, resume: bool) -> None:
+    """Tell those who resume a run that there is none yet. `record`: the file that a run writes first."""
+    if resume and not record.exists():
+        screen.note(f"note: nothing to resume in {str(record.parent)!r}; the run begins there")
+
+
 def pictures_of(
     screen: Screen,
     data: str,

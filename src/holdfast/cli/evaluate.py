@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from holdfast import ranks
 from holdfast.cli import common, flags, given
 from holdfast.cli.elsewhere import Elsewhere
@@ -24,11 +22,8 @@ def command(
     data: flags.Data,
     eps: Annotated[
         str,
-        typer.Option(
-            "--eps",
-            metavar="NUMBERS",
-            help="Radius or radii in pixel units, such as 8/255 or 2/255,4/255,8/255.",
-            rich_help_panel=flags.ATTACK,
+        flags.of_attack(
+            "--eps", metavar="NUMBERS", help="Radius or radii in pixel units, such as 8/255 or 2/255,4/255,8/255."
         ),
     ],
     weights: flags.Weights = None,
@@ -44,20 +39,16 @@ def command(
     high: flags.High = 1.0,
     suite: Annotated[
         str | None,
-        typer.Option(
-            "--suite",
-            metavar="NAME",
-            help="Attacks in a row, by default quick; see `holdfast list suites`.",
-            rich_help_panel=flags.ATTACK,
+        flags.of_attack(
+            "--suite", metavar="NAME", help="Attacks in a row, by default quick; see `holdfast list suites`."
         ),
     ] = None,
     attack: Annotated[
         str | None,
-        typer.Option(
+        flags.of_attack(
             "--attack",
             metavar="NAME",
             help="One attack instead; see `holdfast list attacks`. From elsewhere: foolbox:LinfPGD, FILE.py:FUNCTION.",
-            rich_help_panel=flags.ATTACK,
         ),
     ] = None,
     attack_set: flags.Set = None,
@@ -67,53 +58,43 @@ def command(
     penalty: flags.Penalty = None,
     batch: Annotated[
         str,
-        typer.Option("--batch", metavar="auto|N", help="Pictures a call of the model.", rich_help_panel=flags.RUN),
+        flags.of_run("--batch", metavar="auto|N", help="Pictures a call of the model."),
     ] = "auto",
     seed: flags.Seed = 0,
     checks: Annotated[
         bool,
-        typer.Option("--checks/--no-checks", help="Ask whether the number can be believed.", rich_help_panel=flags.RUN),
+        flags.of_run("--checks/--no-checks", help="Ask whether the number can be believed."),
     ] = True,
     stand_in: Annotated[
         str,
-        typer.Option(
+        flags.of_run(
             "--stand-in",
             metavar="auto|on|off",
             help="Attack an equal of the model that is faster to differentiate; verified on the model all the same.",
-            rich_help_panel=flags.RUN,
         ),
     ] = "auto",
     transfer_from: Annotated[
         str | None,
-        typer.Option(
+        flags.of_run(
             "--transfer-from",
             metavar="MODEL",
             help="Another model, such as this one without its defence: a check replays its adversarial pictures.",
-            rich_help_panel=flags.RUN,
         ),
     ] = None,
     at_least: flags.AtLeast = None,
     junit: flags.JUnit = None,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
-    ] = True,
+    report: flags.Report = True,
     shard: Annotated[
         str | None,
-        typer.Option(
-            "--shard",
-            metavar="I/N",
-            help="Do only part I of N; `holdfast merge` joins the parts.",
-            rich_help_panel=flags.RUN,
-        ),
+        flags.of_run("--shard", metavar="I/N", help="Do only part I of N; `holdfast merge` joins the parts."),
     ] = None,
     shard_size: Annotated[
         int | None,
-        typer.Option(
+        flags.of_run(
             "--shard-size",
             min=1,
             metavar="N",
             help="Pictures a shard: what is written at once, and what processes share; by default 1000 at most.",
-            rich_help_panel=flags.RUN,
         ),
     ] = None,
     out: flags.Out = None,
@@ -156,8 +137,7 @@ def command(
     twin = common.twin_of(transfer_from, pictures, device)
     training = partial(common.training_pictures, screen, data, data_dir=data_dir, resize=resize)
     attacks = elsewhere.made(screen, opened.model, pictures, radii, device=device, training=training, seed=seed)
-    if resume and not (folder / "run.json").exists():
-        screen.note(f"note: nothing to resume in {str(folder)!r}; the run begins there")
+    common.note_beginning(screen, folder / "run.json", resume=resume)
     with screen.progress() as bar, resumable():
         found = evaluate(
             opened.model,

@@ -1,290 +1,269 @@
-"""Flags that several commands share, each said once."""
+"""Flags of commands, each said once, and makers of further ones by the panel of the help in which they stand."""
 
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-PICTURES, MODEL, ATTACK, RUN, TRAINING = "Pictures", "Model", "Attack", "Run", "Training"
+of_pictures = partial(typer.Option, rich_help_panel="Pictures")
+of_model = partial(typer.Option, rich_help_panel="Model")
+of_attack = partial(typer.Option, rich_help_panel="Attack")
+of_run = partial(typer.Option, rich_help_panel="Run")
+of_training = partial(typer.Option, rich_help_panel="Training")
+
+
+def by_recipe(flag: Any, usual: str | None = None) -> Any:
+    """The same flag where a recipe may say it instead. `usual`: what holds when neither does, for the help."""
+    other = copy(flag)
+    other.show_default = "the recipe's" if usual is None else f"the recipe's, else {usual}"
+    return other
+
 
 Model = Annotated[
     str,
-    typer.Option(
+    of_model(
         "--model",
         "-m",
         metavar="RUN|FILE.py:FACTORY|NAME",
         help="A folder that `train` wrote, your own FILE.py:FACTORY, or an architecture with --weights.",
-        rich_help_panel=MODEL,
+    ),
+]
+RecipeModel = Annotated[
+    str | None,
+    by_recipe(
+        of_model(
+            "--model",
+            "-m",
+            metavar="NAME|FILE.py:FACTORY",
+            help="An architecture, see `holdfast list models`, or your own.",
+        )
     ),
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(
+    of_model(
         "--weights",
         metavar="FILE",
         help="A .safetensors, .pt or .pth file of tensors, for FILE.py:FACTORY or an architecture.",
-        rich_help_panel=MODEL,
     ),
 ]
 ModelSet = Annotated[
     list[str] | None,
-    typer.Option(
+    of_model(
         "--model-set",
         metavar="NAME=VALUE",
         help="An option of the architecture; may be repeated. See `holdfast list models`.",
-        rich_help_panel=MODEL,
     ),
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda",
-        help="Where to compute: auto takes a GPU if there is one.",
-        rich_help_panel=MODEL,
-    ),
+    of_model("--device", metavar="auto|cpu|cuda", help="Where to compute: auto takes a GPU if there is one."),
 ]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        "-d",
-        metavar="NAME|FOLDER",
-        help="A data set (see `holdfast list data`), or a folder with a sub-folder of pictures a class.",
-        rich_help_panel=PICTURES,
-    ),
-]
-SomeData = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        "-d",
-        metavar="NAME|FOLDER",
-        help="A data set (see `holdfast list data`), or a folder with a sub-folder of pictures a class.",
-        rich_help_panel=PICTURES,
-    ),
-]
+_DATA = of_pictures(
+    "--data",
+    "-d",
+    metavar="NAME|FOLDER",
+    help="A data set (see `holdfast list data`), or a folder with a sub-folder of pictures a class.",
+)
+Data = Annotated[str, _DATA]
+RecipeData = Annotated[str | None, by_recipe(_DATA)]
 DataDir = Annotated[
     Path | None,
-    typer.Option(
-        "--data-dir",
-        metavar="DIR",
-        help="Where data sets lie or are fetched to; else HOLDFAST_DATA, else a cache.",
-        rich_help_panel=PICTURES,
+    of_pictures(
+        "--data-dir", metavar="DIR", help="Where data sets lie or are fetched to; else HOLDFAST_DATA, else a cache."
     ),
 ]
-Split = Annotated[
-    str, typer.Option("--split", metavar="train|validation|test", help="Which part.", rich_help_panel=PICTURES)
-]
+Split = Annotated[str, of_pictures("--split", metavar="train|validation|test", help="Which part.")]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", "-n", metavar="N", help="Only the first N pictures.", rich_help_panel=PICTURES),
+    of_pictures("--limit", "-n", metavar="N", help="Only the first N pictures."),
 ]
 Resize = Annotated[
     str | None,
-    typer.Option("--resize", metavar="SIDE|HxW", help="Resize the pictures of a folder.", rich_help_panel=PICTURES),
+    of_pictures("--resize", metavar="SIDE|HxW", help="Resize the pictures of a folder."),
 ]
-Threat = Annotated[
-    str,
-    typer.Option(
-        "--threat",
-        "--norm",
-        metavar="NAME",
-        help="What may be done to a picture: linf, l2, l1, l0, pixels, patch, rotation, ...; `holdfast list threats`.",
-        rich_help_panel=ATTACK,
-    ),
-]
-SomeThreat = Annotated[
+_THREAT = of_attack(
+    "--threat",
+    "--norm",
+    metavar="NAME",
+    help="What may be done to a picture: linf, l2, l1, l0, pixels, patch, rotation, ...; `holdfast list threats`.",
+)
+Threat = Annotated[str, _THREAT]
+RecipeThreat = Annotated[str | None, by_recipe(_THREAT, "linf")]
+Adversarial = Annotated[
     str | None,
-    typer.Option(
-        "--threat",
-        "--norm",
-        metavar="NAME",
-        help="What the attack may do to a picture: linf, the usual one, l2, ...; `holdfast list threats`.",
-        rich_help_panel=ATTACK,
+    of_attack(
+        "--adversarial",
+        metavar="ATTACK",
+        help="Train on what this attack makes of each batch; pgd then takes 7 steps of 0.25 eps, but for --set.",
     ),
 ]
 Method = Annotated[
     str | None,
-    typer.Option(
+    of_attack(
         "--method",
         metavar="NAME[:OPTION=VALUE,...]",
         help="What is made of adversarial pictures, such as trades:beta=6; see `holdfast list methods`.",
-        rich_help_panel=ATTACK,
     ),
+]
+RecipeName = Annotated[
+    str | None,
+    of_training("--recipe", metavar="NAME", help="A recipe that comes with the library; see `holdfast list recipes`."),
 ]
 Loss = Annotated[
     str | None,
-    typer.Option(
+    of_training(
         "--loss",
         metavar="NAME[:OPTION=VALUE,...]",
         help="Of a picture, such as cross-entropy:smoothing=0.1; see `holdfast list training`.",
-        rich_help_panel=TRAINING,
     ),
 ]
 Augment = Annotated[
     list[str] | None,
-    typer.Option(
+    of_training(
         "--augment",
         metavar="NAME[:OPTION=VALUE,...]",
         help="A random change of the pictures, such as crop:pad=4; may be repeated. See `holdfast list augmentations`.",
-        rich_help_panel=TRAINING,
     ),
 ]
 Mixup = Annotated[
     str | None,
-    typer.Option(
-        "--mixup",
-        metavar="OPTION=VALUE,...",
-        help="Superimpose pictures, such as alpha=1 or alpha=0.2,form=usual.",
-        rich_help_panel=TRAINING,
+    of_training(
+        "--mixup", metavar="OPTION=VALUE,...", help="Superimpose pictures, such as alpha=1 or alpha=0.2,form=usual."
     ),
 ]
 Awp = Annotated[
     str | None,
-    typer.Option(
+    of_attack(
         "--awp",
         metavar="OPTION=VALUE,...",
         help="Descend where the worst small move of the weights leads, such as gamma=0.005.",
-        rich_help_panel=ATTACK,
     ),
 ]
 TrainPenalty = Annotated[
     list[str] | None,
-    typer.Option(
+    of_training(
         "--penalty",
         metavar="NAME[:OPTION=VALUE,...]",
         help="What is added to the loss, such as tv:eps=0.01; may be repeated. See `holdfast list penalties`.",
-        rich_help_panel=TRAINING,
     ),
 ]
 ThreatSet = Annotated[
     list[str] | None,
-    typer.Option(
+    of_attack(
         "--threat-set",
         metavar="NAME=VALUE",
         help="An option of the threat; may be repeated. See `holdfast list threats`.",
-        rich_help_panel=ATTACK,
     ),
 ]
-Low = Annotated[
-    float, typer.Option("--low", help="Smallest value of a pixel that an attack may use.", rich_help_panel=ATTACK)
-]
-High = Annotated[
-    float, typer.Option("--high", help="Largest value of a pixel that an attack may use.", rich_help_panel=ATTACK)
-]
-SomeLow = Annotated[
-    float | None,
-    typer.Option("--low", help="Smallest value of a pixel that an attack may use; 0.", rich_help_panel=ATTACK),
-]
-SomeHigh = Annotated[
-    float | None,
-    typer.Option("--high", help="Largest value of a pixel that an attack may use; 1.", rich_help_panel=ATTACK),
-]
+_LOW = of_attack("--low", help="Smallest value of a pixel that an attack may use.")
+Low = Annotated[float, _LOW]
+RecipeLow = Annotated[float | None, by_recipe(_LOW, "0")]
+_HIGH = of_attack("--high", help="Largest value of a pixel that an attack may use.")
+High = Annotated[float, _HIGH]
+RecipeHigh = Annotated[float | None, by_recipe(_HIGH, "1")]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
+    of_attack(
         "--set",
         "-s",
         metavar="NAME=VALUE",
         help="An option of the attack, such as steps=100; may be repeated. See `holdfast list attacks`.",
-        rich_help_panel=ATTACK,
     ),
 ]
 EoT = Annotated[
     int | None,
-    typer.Option(
-        "--eot",
-        metavar="N",
-        help="For a model that answers at random: average every question over N answers.",
-        rich_help_panel=ATTACK,
-    ),
+    of_attack("--eot", metavar="N", help="For a model that answers at random: average every question over N answers."),
 ]
 Source = Annotated[
     str | None,
-    typer.Option(
+    of_attack(
         "--source",
         metavar="RUN|FILE.py:FACTORY",
         help="Transfer: make the pictures on this model, and show them to the model under attack.",
-        rich_help_panel=ATTACK,
     ),
 ]
 Transform = Annotated[
     list[str] | None,
-    typer.Option(
+    of_attack(
         "--transform",
         metavar="NAME=RANGE",
         help="Average over random views of the picture, such as rotation=15 or light=0.2; may be repeated. --eot N "
         "takes N - 1 of them and the picture itself. See `holdfast list views`.",
-        rich_help_panel=ATTACK,
     ),
 ]
 Penalty = Annotated[
     list[str] | None,
-    typer.Option(
+    of_attack(
         "--penalty",
         metavar="NAME=VALUE",
         help="A price on rough or unprintable patterns: tv=WEIGHT, nps=WEIGHT, palette=FILE; may be repeated.",
-        rich_help_panel=ATTACK,
     ),
 ]
-Eps = Annotated[str, typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=ATTACK)]
+_EPS = of_attack("--eps", metavar="NUMBER", help="Radius, such as 8/255.")
+Eps = Annotated[str, _EPS]
+RecipeEps = Annotated[str | None, by_recipe(_EPS)]
 Target = Annotated[
     str | None,
-    typer.Option(
-        "--target",
-        metavar="CLASS",
-        help="Name or number of the class to be reached, instead of any wrong one.",
-        rich_help_panel=ATTACK,
-    ),
+    of_attack("--target", metavar="CLASS", help="Name or number of the class to be reached, instead of any wrong one."),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Times all pictures are seen.", rich_help_panel=TRAINING)]
+Epochs = Annotated[int | None, of_training("--epochs", help="Times all pictures are seen.")]
 TrainSet = Annotated[
     list[str] | None,
-    typer.Option(
+    of_training(
         "--train-set",
         metavar="NAME=VALUE",
         help="Any option of training; may be repeated. See `holdfast list training`.",
-        rich_help_panel=TRAINING,
     ),
 ]
-Batch = Annotated[
-    int, typer.Option("--batch", min=1, metavar="N", help="Pictures a call of a model.", rich_help_panel=RUN)
+Batch = Annotated[int, of_run("--batch", min=1, metavar="N", help="Pictures a call of a model.")]
+_SEED = of_run("--seed", help="Of all random numbers.")
+Seed = Annotated[int, _SEED]
+RecipeSeed = Annotated[int | None, by_recipe(_SEED, "0")]
+Preset = Annotated[
+    str,
+    of_run(
+        "--preset",
+        metavar="small|full",
+        help="small: within half an hour on two cores; full: the source's setting, for a GPU.",
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=RUN)]
+Seeds = Annotated[
+    str | None,
+    of_run(
+        "--seeds",
+        metavar="N,N,...",
+        help="All of it is made anew for each; by default as many as the source's table takes.",
+    ),
+]
+Report = Annotated[bool, of_run("--report/--no-report", help="Write RUN/report.html.")]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="DIR", help="A new folder; by default one in runs/.", rich_help_panel=RUN),
+    of_run("--out", "-o", metavar="DIR", help="A new folder; by default one in runs/."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.", rich_help_panel=RUN)]
+Resume = Annotated[bool, of_run("--resume", help="Go on with the run in the folder.")]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        "--threads",
-        min=1,
-        metavar="N",
-        help="Threads of the processor; by default PyTorch's choice.",
-        rich_help_panel=RUN,
-    ),
+    of_run("--threads", min=1, metavar="N", help="Threads of the processor; by default PyTorch's choice."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=RUN)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel=RUN)]
+Json = Annotated[bool, of_run("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, of_run("--quiet", "-q", help="No progress and no notes.")]
 
 AtLeast = Annotated[
     str | None,
-    typer.Option(
+    of_run(
         "--at-least",
         metavar="RATE",
         help="Exit with 1 if the interval of robust accuracy begins below RATE, such as 0.45, or a check failed.",
-        rich_help_panel=RUN,
     ),
 ]
 JUnit = Annotated[
     Path | None,
-    typer.Option(
+    of_run(
         "--junit",
         metavar="FILE",
         help="Write JUnit XML too: a test case for the rate at each radius and for each check.",
-        rich_help_panel=RUN,
     ),
 ]

@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from holdfast.evaluate.speed import Use
 
 RUNS = Path("runs")  # where runs go that nobody named
+# Of each flag that takes NAME=VALUE.
+EXAMPLES = {
+    "--set": "steps=40",
+    "--model-set": "width=2",
+    "--train-set": "schedule=cosine",
+    "--threat-set": "place=free",
+    "--transform": "rotation=15",
+    "--penalty": "tv=0.01",
+    "--mixup": "alpha=1",
+    "--awp": "gamma=0.005",
+}
 
 
 def numbers(text: str, flag: str) -> tuple[float, ...]:
@@ -49,23 +60,41 @@ def pairs(given: Sequence[str] | None, flag: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or not name:
-            raise OptionError(f"{flag} {text!r}; allowed: NAME=VALUE, such as {flag} steps=40.")
+            raise OptionError(f"{flag} {text!r}; allowed: NAME=VALUE, such as {flag} {EXAMPLES[flag]}.")
         if name in found:
             raise OptionError(f"{flag} {name} is given twice, as {found[name]!r} and {value!r}; allowed: once.")
         found[name] = value.strip()
     return found
 
 
-def named(text: str, flag: str) -> dict[str, str]:
+def named(text: str, flag: str) -> dict[str, object]:
     """ "tv:eps=0.01,norm=l2" as {"name": "tv", "eps": "0.01", "norm": "l2"}.
 
     Raises: `OptionError` for another form.
     """
     name, colon, rest = text.partition(":")
-    if not name.strip() or (colon and not rest.strip()):
+    options = listed(rest)
+    if not name.strip() or bool(colon) != bool(options) or not all("=" in one.strip()[1:] for one in options):
         raise OptionError(f"{flag} {text!r}; allowed: NAME or NAME:OPTION=VALUE,OPTION=VALUE.")
-    options = pairs([one for one in rest.split(",") if one.strip()], flag)
-    return {"name": name.strip(), **options}
+    return merged(options, flag, name=("NAME", name.strip()))
+
+
+def listed(text: str) -> list[str]:
+    """What stands between commas; nothing between two of them is left out."""
+    return [one for one in text.split(",") if one.strip()]
+
+
+def merged(given: Sequence[str] | None, flag: str, **others: tuple[str, object]) -> dict[str, object]:
+    """Options given as NAME=VALUE by `flag`, with `others` that have a flag of their own: (that flag, value or None).
+
+    Raises: `OptionError` for one given both ways.
+    """
+    options = pairs(given, flag)
+    said = {name: value for name, (_, value) in others.items() if value is not None}
+    for name in said:
+        if name in options:
+            raise OptionError(f"{name} is given as {others[name][0]} and in {flag}; allowed: one of the two.")
+    return {**said, **options}
 
 
 def part(text: str | None) -> tuple[int, int] | None:

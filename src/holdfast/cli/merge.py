@@ -17,7 +17,7 @@ def command(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A new folder for the whole run.")],
     at_least: flags.AtLeast = None,
     junit: flags.JUnit = None,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html.")] = True,
+    report: flags.Report = True,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:

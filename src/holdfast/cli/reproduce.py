@@ -15,24 +15,8 @@ if TYPE_CHECKING:
 
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which one; see `holdfast list reproductions`.")],
-    preset: Annotated[
-        str,
-        typer.Option(
-            "--preset",
-            metavar="small|full",
-            help="small: within half an hour on two cores; full: the source's setting, for a GPU.",
-            rich_help_panel=flags.RUN,
-        ),
-    ] = "small",
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            "--seeds",
-            metavar="N,N,...",
-            help="All of it is made anew for each; by default as many as the source's table takes.",
-            rich_help_panel=flags.RUN,
-        ),
-    ] = None,
+    preset: flags.Preset = "small",
+    seeds: flags.Seeds = None,
     data_dir: flags.DataDir = None,
     device: flags.Device = "auto",
     out: flags.Out = None,
@@ -48,16 +32,19 @@ def command(
     """
     from holdfast.errors import unknown
     from holdfast.reproduce import REPRODUCTIONS, reproduce
+    from holdfast.reproduce.run import ASKED
 
     if name not in REPRODUCTIONS:
         raise unknown("reproduction", name, REPRODUCTIONS)
     REPRODUCTIONS[name].settings(preset)  # an unknown one is told before anything else is done
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
+    folder = out or given.run_name("reproduce", name, preset)
+    common.note_beginning(screen, folder / ASKED, resume=resume)
     with screen.progress("steps") as bar, resumable():
         done = reproduce(
             REPRODUCTIONS[name],
-            out=out or given.run_name("reproduce", name, preset),
+            out=folder,
             preset=preset,
             seeds=None if seeds is None else given.seeds(seeds),
             data_dir=data_dir,

@@ -4,12 +4,10 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration
-from holdfast.cli.train import epoch_line, merged
+from holdfast.cli.train import epoch_line
 
 if TYPE_CHECKING:
     from holdfast.extract import Substitute
@@ -18,22 +16,15 @@ if TYPE_CHECKING:
 def command(
     victim: Annotated[
         str,
-        typer.Option(
-            "--victim",
-            metavar="RUN|FILE.py:FACTORY",
-            help="The model whose labels are taken, and nothing else.",
-            rich_help_panel=flags.MODEL,
+        flags.of_model(
+            "--victim", metavar="RUN|FILE.py:FACTORY", help="The model whose labels are taken, and nothing else."
         ),
     ],
     data: flags.Data,
     model: Annotated[
         str,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            help="An architecture for the substitute; see `holdfast list models`.",
-            rich_help_panel=flags.MODEL,
+        flags.of_model(
+            "--model", "-m", metavar="NAME", help="An architecture for the substitute; see `holdfast list models`."
         ),
     ],
     data_dir: flags.DataDir = None,
@@ -42,24 +33,21 @@ def command(
     resize: flags.Resize = None,
     held_out: Annotated[
         str | None,
-        typer.Option(
+        flags.of_pictures(
             "--held-out",
             metavar="train|validation|test",
             help="On which part the two are compared; `none` asks the victim for no more labels.",
-            rich_help_panel=flags.PICTURES,
         ),
     ] = "validation",
     model_set: flags.ModelSet = None,
     device: flags.Device = "auto",
     rounds: Annotated[
         int,
-        typer.Option(
-            "--rounds", help="Times the pictures are doubled where answers change most.", rich_help_panel=flags.TRAINING
-        ),
+        flags.of_training("--rounds", help="Times the pictures are doubled where answers change most."),
     ] = 0,
     step: Annotated[
         float,
-        typer.Option("--step", help="How far each value of such a picture moves.", rich_help_panel=flags.TRAINING),
+        flags.of_training("--step", help="How far each value of such a picture moves."),
     ] = 0.1,
     epochs: flags.Epochs = None,
     train_set: flags.TrainSet = None,
@@ -78,10 +66,11 @@ def command(
     from holdfast.extract.substitute import Augmentation
     from holdfast.options import parse
     from holdfast.train import Recipe, TrainOptions, card_for
+    from holdfast.train.folder import ABOUT
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
-    options = parse(TrainOptions, merged({"epochs": epochs}, given.pairs(train_set, "--train-set")))
+    options = parse(TrainOptions, given.merged(train_set, "--train-set", epochs=("--epochs", epochs)))
     augmentation = Augmentation(rounds=rounds, step=step)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     compared = None
@@ -90,6 +79,7 @@ def command(
     card = card_for(model, pictures, given.pairs(model_set, "--model-set"))
     opened = common.twin_of(victim, pictures, device, "--victim")
     folder = out or given.run_name("substitute", model, data, f"of-{given.run_name(victim).name}")
+    common.note_beginning(screen, folder / ABOUT, resume=resume)
     with screen.progress() as bar, resumable():
         found = substitute(
             opened,
@@ -141,5 +131,5 @@ def shown(found: "Substitute", victim: str, data: str) -> list[str]:
         *lines,
         f"model: {folder}",
         f"next: holdfast evaluate --model {shlex.quote(victim)} --data {shlex.quote(data)} --eps 8/255 "
-        f"--attack mi-fgsm --source {folder}",
+        f"--attack mi-fgsm --source {shlex.quote(str(folder))}",
     ]

@@ -29,105 +29,62 @@ if TYPE_CHECKING:
 def command(
     recipe_file: Annotated[
         Path | None,
-        typer.Argument(metavar="[RECIPE.toml]", help="A recipe: data, model and all that training does."),
+        typer.Argument(metavar="RECIPE.toml", help="A recipe: data, model and all that training does."),
     ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            metavar="NAME",
-            help="A recipe that comes with the library; see `holdfast list recipes`.",
-            rich_help_panel=flags.TRAINING,
-        ),
-    ] = None,
-    data: flags.SomeData = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|FILE.py:FACTORY",
-            help="An architecture, see `holdfast list models`, or your own.",
-            rich_help_panel=flags.MODEL,
-        ),
-    ] = None,
+    recipe: flags.RecipeName = None,
+    data: flags.RecipeData = None,
+    model: flags.RecipeModel = None,
     data_dir: flags.DataDir = None,
     limit: flags.Limit = None,
     resize: flags.Resize = None,
     validation: Annotated[
         bool | None,
-        typer.Option(
-            "--validation/--no-validation",
-            help="Score the validation split after each epoch, as is usual.",
-            rich_help_panel=flags.PICTURES,
+        flags.of_pictures(
+            "--validation/--no-validation", help="Score the validation split after each epoch, as is usual."
         ),
     ] = None,
     model_set: flags.ModelSet = None,
     normalize: Annotated[
         bool | None,
-        typer.Option(
+        flags.of_model(
             "--normalize/--no-normalize",
             help="Put the training pictures' mean and standard deviation inside the model, as is usual.",
-            rich_help_panel=flags.MODEL,
         ),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            help="Begin with the weights of this run, whose architecture it must be.",
-            rich_help_panel=flags.MODEL,
+        flags.of_model(
+            "--from", metavar="RUN", help="Begin with the weights of this run, whose architecture it must be."
         ),
     ] = None,
     device: flags.Device = "auto",
     epochs: flags.Epochs = None,
-    batch: Annotated[
-        int | None, typer.Option("--batch", help="Pictures a step.", rich_help_panel=flags.TRAINING)
-    ] = None,
+    batch: Annotated[int | None, flags.of_training("--batch", help="Pictures a step.")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", "--lr", help="Largest step size.", rich_help_panel=flags.TRAINING)
+        float | None, flags.of_training("--learning-rate", "--lr", help="Largest step size.")
     ] = None,
     train_set: flags.TrainSet = None,
     loss: flags.Loss = None,
     augment: flags.Augment = None,
     mixup: flags.Mixup = None,
     penalty: flags.TrainPenalty = None,
-    adversarial: Annotated[
-        str | None,
-        typer.Option(
-            "--adversarial",
-            metavar="ATTACK",
-            help="Train on what this attack makes of each batch; pgd then takes 7 steps of 0.25 eps, but for --set.",
-            rich_help_panel=flags.ATTACK,
-        ),
-    ] = None,
+    adversarial: flags.Adversarial = None,
     method: flags.Method = None,
     awp: flags.Awp = None,
-    threat: flags.SomeThreat = None,
+    threat: flags.RecipeThreat = None,
     threat_set: flags.ThreatSet = None,
-    eps: Annotated[
-        str | None,
-        typer.Option("--eps", metavar="NUMBER", help="Radius, such as 8/255.", rich_help_panel=flags.ATTACK),
-    ] = None,
-    low: flags.SomeLow = None,
-    high: flags.SomeHigh = None,
+    eps: flags.RecipeEps = None,
+    low: flags.RecipeLow = None,
+    high: flags.RecipeHigh = None,
     attack_set: flags.Set = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Of all random numbers.", rich_help_panel=flags.RUN)
-    ] = None,
+    seed: flags.RecipeSeed = None,
     log: Annotated[
         list[str] | None,
-        typer.Option(
-            "--log",
-            metavar="tensorboard|mlflow",
-            help="Tell the figures of each epoch there too; may be repeated.",
-            rich_help_panel=flags.RUN,
+        flags.of_run(
+            "--log", metavar="tensorboard|mlflow", help="Tell the figures of each epoch there too; may be repeated."
         ),
     ] = None,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write RUN/report.html.", rich_help_panel=flags.RUN)
-    ] = True,
+    report: flags.Report = True,
     out: flags.Out = None,
     resume: flags.Resume = False,
     threads: flags.Threads = None,
@@ -140,24 +97,43 @@ def command(
     """
     from holdfast.report import write
     from holdfast.train import logger, train
+    from holdfast.train.folder import ABOUT
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
-    train_options = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
     over = {
         "data": told(name=data, limit=limit, resize=resize, validation=validation),
-        "model": told(name=model, normalize=normalize, start=start) | given.pairs(model_set, "--model-set"),
-        "train": merged(train_options, given.pairs(train_set, "--train-set")),
+        "model": given.merged(
+            model_set,
+            "--model-set",
+            name=("--model", model),
+            normalize=("--normalize", normalize),
+            start=("--from", start),
+        ),
+        "train": given.merged(
+            train_set,
+            "--train-set",
+            epochs=("--epochs", epochs),
+            batch=("--batch", batch),
+            learning_rate=("--learning-rate", learning_rate),
+        ),
         "loss": given.named(loss, "--loss") if loss else {},
         "augment": [given.named(text, "--augment") for text in augment or ()],
-        "mixup": given.pairs(mixup.split(","), "--mixup") if mixup else {},
+        "mixup": given.pairs(given.listed(mixup), "--mixup") if mixup else {},
         "penalties": [given.named(text, "--penalty") for text in penalty or ()],
         "adversary": {
-            "attack": told(name=adversarial) | given.pairs(attack_set, "--set"),
-            "threat": told(name=threat, eps=eps, low=low, high=high) | given.pairs(threat_set, "--threat-set"),
+            "attack": given.merged(attack_set, "--set", name=("--adversarial", adversarial)),
+            "threat": given.merged(
+                threat_set,
+                "--threat-set",
+                name=("--threat", threat),
+                eps=("--eps", eps),
+                low=("--low", low),
+                high=("--high", high),
+            ),
             "method": given.named(method, "--method") if method else {},
         },
-        "awp": given.pairs(awp.split(","), "--awp") if awp else {},
+        "awp": given.pairs(given.listed(awp), "--awp") if awp else {},
         "seed": seed,
     }
     planned = plan_of(recipe_file, recipe, over)
@@ -168,6 +144,7 @@ def command(
     held_out = load("validation") if chosen.validation else None
     folder = out or run_name(planned, recipe_file, recipe)
     card, weights = start_of(planned, pictures)
+    common.note_beginning(screen, folder / ABOUT, resume=resume)
     with screen.progress() as bar, resumable():
         trained = train(
             card,
@@ -185,23 +162,12 @@ def command(
             on_epoch=lambda epoch: tell(screen, epoch, planned.recipe.options.epochs),
         )
     page = write([folder]) if report and screen.shown else None  # the first of several processes writes
-    screen.result(_plain(trained, planned, page), *_shown(trained, planned, data_dir, page))
+    screen.result(_plain(trained, planned, page), *_shown(trained, planned, data_dir, page, resume=resume))
 
 
 def told(**values: object) -> dict[str, object]:
     """Those that were given."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def merged(named: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
-    """Options given by flags of their own and by name. Raises: `OptionError` for one given both ways."""
-    flagged = told(**named)
-    for name in flagged:
-        if name in options:
-            raise OptionError(
-                f"{name} is given as --{name.replace('_', '-')} and in --train-set; allowed: one of the two."
-            )
-    return {**flagged, **options}
 
 
 def plan_of(file: Path | None, recipe: str | None, over: Mapping[str, Any]) -> "Plan":
@@ -219,9 +185,13 @@ def plan_of(file: Path | None, recipe: str | None, over: Mapping[str, Any]) -> "
     if not text:
         check_adversary(laid.get("adversary", {}))
     planned = read_recipe(text, source, laid)
-    for flag, value in (("--data", planned.data.name), ("--model", planned.model.name)):
-        if value is None:
-            raise OptionError(f"train: no {flag[2:]} named; allowed: by {flag}, or in a recipe. Add {flag} NAME.")
+    needed = {"--data": planned.data.name, "--model": planned.model.name}
+    if lacking := [flag for flag, value in needed.items() if value is None]:
+        what, names = (" and ".join(words) for words in ([flag[2:] for flag in lacking], lacking))
+        raise OptionError(
+            f"train: no {what} named; allowed: by {names}, or in a recipe. Add {' NAME '.join(lacking)} NAME, or take "
+            "one of `holdfast list recipes`."
+        )
     return planned
 
 
@@ -334,8 +304,9 @@ def _threat_flags(threat: "AnyThreat") -> str:
     further = [
         word for name, value in own.items() if name not in OWN for word in ("--threat-set", f"{name}={written(value)}")
     ]
+    box = [word for name in ("low", "high") if name in own for word in (f"--{name}", written(own[name]))]
     radius = f"{threat.eps:g}" if threat.eps else "0.1"  # 0 where training heeded none
-    return shlex.join([*named, *further, "--eps", radius])
+    return shlex.join([*named, *further, *box, "--eps", radius])
 
 
 def written(value: object) -> str:
@@ -343,15 +314,22 @@ def written(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _shown(trained: "Trained", planned: "Plan", data_dir: Path | None, page: Path | None) -> list[str]:
+def _next(trained: "Trained", planned: "Plan", data_dir: Path | None) -> str:
+    """The command that evaluates what was trained, on the same data and within the same threat."""
+    words = ["holdfast", "evaluate", "--model", str(trained.folder), "--data", str(planned.data.name)]
+    words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    words += [] if planned.data.resize is None else ["--resize", str(planned.data.resize)]
+    adversary = planned.recipe.adversary
+    return f"{shlex.join(words)} {'--eps 8/255' if adversary is None else _threat_flags(adversary.threat)}"
+
+
+def _shown(trained: "Trained", planned: "Plan", data_dir: Path | None, page: Path | None, *, resume: bool) -> list[str]:
     """For people."""
     from holdfast.report.words import plural
 
-    adversary, data, kept = planned.recipe.adversary, str(planned.data.name), _kept(trained, planned)
-    given_dir = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-    against = "--eps 8/255" if adversary is None else _threat_flags(adversary.threat)
-    epochs = plural(len(trained.history), "epoch")
-    lines = [f"trained {planned.model.name} on {data}: {epochs} in {duration(trained.seconds)}"]
+    kept, epochs = _kept(trained, planned), plural(len(trained.history), "epoch")
+    took = f"; this call took {duration(trained.seconds)}" if resume else f" in {duration(trained.seconds)}"
+    lines = [f"trained {planned.model.name} on {planned.data.name}: {epochs}{took}"]
     for name, count in (("validation", kept.validation), ("under attack", kept.robust)):
         if count is not None:
             lines.append(f"{name}: {count.k} of {count.n} right ({common.percent(count.rate)})")
@@ -359,5 +337,5 @@ def _shown(trained: "Trained", planned: "Plan", data_dir: Path | None, page: Pat
         *lines,
         f"model: {trained.folder}",
         *([] if page is None else [f"report: {page}"]),
-        f"next: holdfast evaluate --model {trained.folder} --data {shlex.quote(data)}{given_dir} {against}",
+        f"next: {_next(trained, planned, data_dir)}",
     ]

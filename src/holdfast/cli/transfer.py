@@ -4,8 +4,6 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from holdfast.cli import common, flags, given
 from holdfast.cli.screen import Screen, table
 from holdfast.errors import OptionError
@@ -17,22 +15,18 @@ if TYPE_CHECKING:
 def command(
     source: Annotated[
         list[str],
-        typer.Option(
-            "--source",
-            metavar="RUN|FILE.py:FACTORY",
-            help="A model that pictures are made on; may be repeated.",
-            rich_help_panel=flags.MODEL,
+        flags.of_model(
+            "--source", metavar="RUN|FILE.py:FACTORY", help="A model that pictures are made on; may be repeated."
         ),
     ],
     data: flags.Data,
     eps: flags.Eps,
     victim: Annotated[
         list[str] | None,
-        typer.Option(
+        flags.of_model(
             "--victim",
             metavar="RUN|FILE.py:FACTORY",
             help="A model that they are shown to; may be repeated. By default all sources.",
-            rich_help_panel=flags.MODEL,
         ),
     ] = None,
     device: flags.Device = "auto",
@@ -46,11 +40,8 @@ def command(
     high: flags.High = 1.0,
     attack: Annotated[
         str,
-        typer.Option(
-            "--attack",
-            metavar="NAME",
-            help="One of our own within a radius; see `holdfast list attacks`.",
-            rich_help_panel=flags.ATTACK,
+        flags.of_attack(
+            "--attack", metavar="NAME", help="One of our own within a radius; see `holdfast list attacks`."
         ),
     ] = "mi-fgsm",
     attack_set: flags.Set = None,

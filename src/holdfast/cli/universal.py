@@ -5,8 +5,6 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from holdfast.cli import common, flags, given
 from holdfast.cli.screen import Screen
 
@@ -35,9 +33,7 @@ def command(
     high: flags.High = 1.0,
     attack: Annotated[
         str,
-        typer.Option(
-            "--attack", metavar="universal|universal-deepfool", help="How it is fitted.", rich_help_panel=flags.ATTACK
-        ),
+        flags.of_attack("--attack", metavar="universal|universal-deepfool", help="How it is fitted."),
     ] = "universal",
     attack_set: flags.Set = None,
     target: flags.Target = None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from holdfast.drawing.axes import FLOOR, LEFT, RIGHT, WIDTH, bottom, figure, place_x, place_y, side, text
 from holdfast.drawing.marks import colour, mark
 from holdfast.drawing.scales import Scale, covering
+from holdfast.drawing.strokes import band, line
 
 UNIT = (0.0, 1.0)  # the lower axis in shares of its length
 
@@ -92,19 +93,19 @@ def _band(one: Line, points: Sequence[tuple[float, ...]], x: Scale, y: Scale) ->
     wide = [p for p in points if len(p) == 4]
     if not wide:
         return ""
-    upper = [(x.share(p[0]), y.share(p[3])) for p in wide]
-    lower = [(x.share(p[0]), y.share(p[2])) for p in reversed(wide)]
-    return f'<polygon class="band {colour(one.style)}" points="{_path(upper + lower)}"/>'
+    upper = [_place(x.share(p[0]), y.share(p[3])) for p in wide]
+    lower = [_place(x.share(p[0]), y.share(p[2])) for p in wide]
+    return band(one.style, upper, lower)
 
 
 def _line(one: Line, points: Sequence[tuple[float, ...]], x: Scale, y: Scale) -> str:
-    places = [(x.share(p[0]), y.share(p[1])) for p in points]
-    dashes = ' stroke-dasharray="7 6"' if one.dashed else ""
+    places = [_place(x.share(p[0]), y.share(p[1])) for p in points]
     # Theory and curves of very many points are lines alone: marks would hide them.
     bare = one.dashed or len(places) > 40
-    marks = "" if bare else "".join(mark(one.style, place_x(a, UNIT), place_y(b), 4) for a, b in places)
-    return f'<g class="{colour(one.style)}"><polyline class="line"{dashes} points="{_path(places)}"/>{marks}</g>'
+    marks = "" if bare else "".join(mark(one.style, *place, 4) for place in places)
+    return line(one.style, places, marks, dashed=one.dashed)
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{place_x(a, UNIT):.1f},{place_y(b):.1f}" for a, b in places)
+def _place(across: float, up: float) -> tuple[float, float]:
+    """A place by its shares of both axes."""
+    return place_x(across, UNIT), place_y(up)

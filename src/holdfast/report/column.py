@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.drawing import marks
 from holdfast.evaluate.statistics import Rate
-from holdfast.report import compare, failures, figures, words
+from holdfast.report import compare, failures, figures, origins, words
 from holdfast.report.pictures import heat_map
 from holdfast.report.recount import disagreements
 from holdfast.report.run import Run
@@ -16,7 +15,6 @@ from holdfast.report.run import Run
 SHOWN_FILES = 5
 LARGEST_TABLE = 20  # classes; larger confusion tables are drawn, not written
 VERDICTS = {"fail": "failed", "warn": "warned", "pass": "passed", "skipped": "skipped"}
-SHOWN_HASH = 12  # digits of a hash in running text; the whole one is under provenance
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,7 @@ class Column:
     def versions(self) -> str:
         """Versions, seed and hashes in one line, as far as the run noted them."""
         noted = self.run.origin.get("provenance") or {}
-        names = {"holdfast": "holdfast", "torch": "torch", "python": "Python", "device": "device", "seed": "seed"}
-        parts = [f"{text} {noted[key]}" for key, text in names.items() if noted.get(key) is not None]
-        hashes = [(key, str(noted.get(f"{key}_sha256") or "")) for key in ("weights", "data")]
-        return ", ".join(parts + [f"{key} sha256 {value[:SHOWN_HASH]}…" for key, value in hashes if value])
+        return origins.versions(noted, {name: noted.get(f"{name}_sha256") for name in ("weights", "data")})
 
     @property
     def measured_batch(self) -> int | None:
@@ -123,12 +118,11 @@ class Column:
 
 
 def columns(runs: Sequence[Run]) -> list[Column]:
-    """All runs with their names, in the order given; a run alone has the second colour, which is the calmer one."""
-    first = 1 if len(runs) == 1 else 0
-    return [_column(run, name, first + place) for place, (run, name) in enumerate(zip(runs, compare.labels(runs)))]
+    """All runs with their names, in the order given."""
+    return [_column(run, *who) for run, who in zip(runs, compare.told_apart(compare.labels(runs)), strict=True)]
 
 
-def _column(run: Run, name: str, place: int) -> Column:
+def _column(run: Run, name: str, place: int, style: str, mark: str) -> Column:
     believe = run.summary["believe"]
     wrong = disagreements(run.summary, run.records) if run.records is not None else []
     own = [_recount(wrong)] if run.records is not None else []
@@ -142,8 +136,8 @@ def _column(run: Run, name: str, place: int) -> Column:
         run=run,
         name=name,
         place=place,
-        style=marks.colour(place),
-        mark=marks.marker(place),
+        style=style,
+        mark=mark,
         believe=bool(believe["verdict"]) and not wrong,
         because=words.because(reason),
         checks=[*(run.summary.get("checks") or []), *own],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.drawing import marks
 from holdfast.report import words
 from holdfast.report.run import Run
 
@@ -35,6 +36,12 @@ def distinct(folders: Sequence[Path]) -> list[str]:
     return unique
 
 
+def told_apart(names: Sequence[str]) -> list[tuple[str, int, str, str]]:
+    """Name, place, class of its colour, and mark of each run; a run alone has the second colour, the calmer one."""
+    first = 1 if len(names) == 1 else 0
+    return [(name, place, marks.colour(place), marks.marker(place)) for place, name in enumerate(names, first)]
+
+
 def notices(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """Sentences that say which of data, threat and attack differ between the runs; empty when none does."""
     found = []
@@ -51,9 +58,13 @@ def notices(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 
 def title(runs: Sequence[Run], names: Sequence[str]) -> str:
     """The heading: "cnn on digits", "ordinary and hardened on digits", "5 models on digits"."""
-    data = list(dict.fromkeys(str(run.summary["data"]["name"]) for run in runs))
+    return heading(names, [str(run.summary["data"]["name"]) for run in runs])
+
+
+def heading(names: Sequence[str], data: Sequence[str]) -> str:
+    """Which models, on which data; each set of data is named once."""
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{listed if len(names) < 4 else f'{len(names)} models'} on {' and '.join(data)}"
+    return f"{listed if len(names) < 4 else f'{len(names)} models'} on {' and '.join(dict.fromkeys(data))}"
 
 
 def settings(runs: Sequence[Run]) -> list[str]:
@@ -100,11 +111,7 @@ def _pictures(run: Run) -> Any:
 
 
 def _data_text(run: Run) -> str:
-    data = run.summary["data"]
-    known = str(run.origin.get("provenance", {}).get("data_sha256") or "")
-    mark = f", sha256 {known[:8]}" if known else ""
-    split = f", {data['split']} split" if data.get("split") else ""
-    return f"{words.plural(data['n'], 'picture')} of {data['name']}{split}{mark}"
+    return words.pictures(run.summary["data"], run.origin.get("provenance", {}).get("data_sha256"))
 
 
 def _threat(run: Run) -> Any:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.drawing.axes import bottom, figure, place_x, place_y, side
-from holdfast.drawing.marks import colour, mark
+from holdfast.drawing.marks import mark
+from holdfast.drawing.strokes import band, line
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,9 @@ def course(searches: Sequence[Search], norm: str) -> str:
     parts.append(bottom(ticks, span, f"points asked about a picture; median {norm} size of the change above"))
     for one in searches:
         places = [(place_x(math.log10(points), span), *(height(v, top) for v in rest)) for points, *rest in one.rows]
-        band = [(x, high) for x, _, _, high in places] + [(x, low) for x, _, low, _ in reversed(places)]
-        parts.append(f'<polygon class="band {colour(one.style)}" points="{path(band)}"/>')
+        parts.append(band(one.style, [(x, high) for x, _, _, high in places], [(x, low) for x, _, low, _ in places]))
         marks = "".join(mark(one.style, x, middle, 4) for x, middle, _, _ in places)
-        line = path([(x, middle) for x, middle, _, _ in places])
-        parts.append(f'<g class="{colour(one.style)}"><polyline class="line" points="{line}"/>{marks}</g>')
+        parts.append(line(one.style, [(x, middle) for x, middle, _, _ in places], marks))
     said = [f"{one.label}: {one.rows[-1][1]:.4g} after {one.rows[-1][0]} points" for one in searches]
     return figure("Smallest change against points asked", "; ".join(said), parts)
 
@@ -47,8 +46,3 @@ def nice(value: float) -> float:
     """The least of 1, 2, 4, 6, 8, 10 times a power of ten that is no smaller."""
     scale = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
     return next((base * scale for base in (1, 2, 4, 6, 8) if base * scale >= value), 10 * scale)
-
-
-def path(places: Sequence[tuple[float, float]]) -> str:
-    """Places as SVG has them."""
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

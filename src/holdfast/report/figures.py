@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from holdfast.drawing.axes import FLOOR, LETTER, TOP, Span, bottom, figure, place_x, place_y, side, text
 from holdfast.drawing.marks import colour, mark
+from holdfast.drawing.strokes import band, line
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,15 @@ def round_up(count: int) -> int:
 
 def _band(one: Series, span: Span) -> str:
     upper = [(place_x(point.eps, span), place_y(point.high)) for point in one.points]
-    lower = [(place_x(point.eps, span), place_y(point.low)) for point in reversed(one.points)]
-    return f'<polygon class="band {colour(one.style)}" points="{_path(upper + lower)}"/>'
+    lower = [(place_x(point.eps, span), place_y(point.low)) for point in one.points]
+    return band(one.style, upper, lower)
 
 
 def _line(one: Series, span: Span) -> str:
     places = [(place_x(point.eps, span), place_y(point.rate)) for point in one.points]
     named = (place for place, point in zip(places, one.points) if point.text is not None)
     marks = "".join(mark(one.style, x, y, 5) for x, y in named)
-    return f'<g class="{colour(one.style)}"><polyline class="line" points="{_path(places)}"/>{marks}</g>'
+    return line(one.style, places, marks)
 
 
 def _values(one: Series, span: Span) -> str:
@@ -111,7 +112,3 @@ def _values(one: Series, span: Span) -> str:
 
 def _percent(point: Point) -> str:
     return f"{100 * point.rate:.1f} %"
-
-
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from holdfast.drawing import marks
 from holdfast.errors import OptionError
 from holdfast.evaluate.statistics import Rate
-from holdfast.report import compare, training_words, words
+from holdfast.report import compare, origins, training_words, words
 from holdfast.report.training_run import TrainingRun
 from holdfast.train import Count, recipe_of
-
-SHOWN_HASH = 12  # digits of a hash in running text
 
 
 @dataclass(frozen=True)
@@ -152,12 +149,9 @@ class Learner:
     @property
     def versions(self) -> str:
         """Versions, device, seed and hash of the pictures in one line."""
-        noted = self.run.about.get("provenance") or {}
-        names = {"holdfast": "holdfast", "torch": "torch", "python": "Python", "device": "device"}
-        parts = [f"{text} {noted[key]}" for key, text in names.items() if noted.get(key) is not None]
-        parts.append(f"seed {self.run.about['seed']}")
-        known = str(self.run.about["data"].get("sha256") or "")
-        return ", ".join(parts + ([f"pictures sha256 {known[:SHOWN_HASH]}…"] if known else []))
+        about = self.run.about
+        noted = {**(about.get("provenance") or {}), "seed": about["seed"]}
+        return origins.versions(noted, {"pictures": about["data"].get("sha256")})
 
 
 def rate(count: Count | None) -> dict[str, Any] | None:
@@ -166,12 +160,7 @@ def rate(count: Count | None) -> dict[str, Any] | None:
 
 
 def learners(runs: Sequence[TrainingRun]) -> list[Learner]:
-    """All runs with their names, in the order given; a run alone has the second colour."""
-    if len(runs) == 1:
-        names, first = [str(runs[0].about["model"]["architecture"])], 1
-    else:
-        names, first = compare.distinct([run.folder for run in runs]), 0
-    return [
-        Learner(run, name, place, marks.colour(place), marks.marker(place))
-        for place, (run, name) in enumerate(zip(runs, names, strict=True), start=first)
-    ]
+    """All runs with their names, in the order given; a run alone is called by its architecture."""
+    alone = [str(run.about["model"]["architecture"]) for run in runs]
+    names = alone if len(runs) == 1 else compare.distinct([run.folder for run in runs])
+    return [Learner(run, *who) for run, who in zip(runs, compare.told_apart(names), strict=True)]

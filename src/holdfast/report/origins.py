@@ -7,6 +7,8 @@ from typing import Any
 from holdfast.report import words
 from holdfast.report.run import Run
 
+SHOWN_HASH = 12  # digits of a hash in running text; the whole one is under provenance
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -28,8 +30,7 @@ def provenance(runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
         ("Data", [run.origin.get("data") or {} for run in runs]),
         ("Timing, the only thing that differs between equal runs", [run.timing for run in runs]),
     ]
-    tables = [(title, facts(values)) for title, values in groups]
-    return [(title, rows) for title, rows in tables if rows]
+    return titled(groups)
 
 
 def cost(runs: Sequence[Run]) -> list[Fact]:
@@ -51,7 +52,14 @@ def cost(runs: Sequence[Run]) -> list[Fact]:
         ("Time of the stand-in, of the model's own", [_get(run.origin, "choices", "stand_in", "time") for run in runs]),
         ("Its largest difference in a logit", [_get(run.origin, "choices", "stand_in", "logits") for run in runs]),
     ]  # fmt: skip
-    return [fact(name, values) for name, values in rows if any(value is not None for value in values)]
+    return known(rows)
+
+
+def versions(noted: Mapping[str, Any], hashes: Mapping[str, str | None]) -> str:
+    """Versions, device and seed, as far as the run noted them, and the beginnings of hashes, in one line."""
+    names = {"holdfast": "holdfast", "torch": "torch", "python": "Python", "device": "device", "seed": "seed"}
+    parts = [f"{text} {noted[key]}" for key, text in names.items() if noted.get(key) is not None]
+    return ", ".join(parts + [f"{of} sha256 {str(value)[:SHOWN_HASH]}…" for of, value in hashes.items() if value])
 
 
 def speed(run: Run) -> float | None:
@@ -74,6 +82,17 @@ def flatten(value: Mapping[str, Any], before: str = "") -> dict[str, str]:
         else:
             flat[f"{before}{key}"] = _text(entry)
     return flat
+
+
+def titled(groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> list[tuple[str, list[Fact]]]:
+    """Groups of nested objects, one a run, as groups of facts; empty groups are left out."""
+    tables = [(title, facts(values)) for title, values in groups]
+    return [(title, rows) for title, rows in tables if rows]
+
+
+def known(rows: Sequence[tuple[str, Sequence[Any]]]) -> list[Fact]:
+    """Rows of a name and a value a run as facts; those that no run has are left out."""
+    return [fact(name, values) for name, values in rows if any(value is not None for value in values)]
 
 
 def facts(values: Sequence[Mapping[str, Any]]) -> list[Fact]:

@@ -81,9 +81,7 @@ def gaps(every: Sequence[Learner]) -> list[str]:
 
 def title(runs: Sequence[TrainingRun], names: Sequence[str]) -> str:
     """The heading: "Training of cnn on digits", "Training of plain and hardened on digits"."""
-    data = list(dict.fromkeys(str(run.about["data"]["name"]) for run in runs))
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"Training of {listed if len(names) < 4 else f'{len(names)} models'} on {' and '.join(data)}"
+    return f"Training of {compare.heading(names, [str(run.about['data']['name']) for run in runs])}"
 
 
 def settings(runs: Sequence[TrainingRun]) -> list[str]:
@@ -103,7 +101,7 @@ def notices(runs: Sequence[TrainingRun], names: Sequence[str]) -> list[str]:
     held = [run.about["validation"] for run in runs]
     found = []
     if compare.differ(held):
-        texts = [f"{_pictures(one)}" if one else "none" for one in held]
+        texts = [words.pictures(one, one.get("sha256")) if one else "none" for one in held]
         found.append(f"The validation pictures differ: {compare.each(names, texts)}.")
     withstood = {name: text for name, run in zip(names, runs, strict=True) if (text := _withstood(run))}
     if compare.differ(list(withstood.values())):
@@ -119,11 +117,6 @@ def _withstood(run: TrainingRun) -> str:
     named = training_words.part(judge) if judge else "an attack that is not on record"
     where = training_words.all_within(run.about["adversary"])
     return f"{named}, {where}, {words.plural(run.kept.robust.n, 'picture')}"
-
-
-def _pictures(data: dict[str, Any]) -> str:
-    known = f", sha256 {str(data['sha256'])[:8]}" if data.get("sha256") else ""
-    return f"{words.plural(data['n'], 'picture')} of {data['name']}{known}"
 
 
 def figures(every: Sequence[Learner]) -> list[Drawn]:
@@ -233,8 +226,8 @@ def _drawn(
 
 
 def table(rows: Sequence[dict[str, str]]) -> list[origins.Fact]:
-    """Rows of all runs beside each other; those in which they differ are marked."""
-    names = list(dict.fromkeys(name for one in rows for name in one))
+    """Rows of all runs beside each other, in the order of the run that has most; where they differ is marked."""
+    names = list(dict.fromkeys(name for one in sorted(rows, key=len, reverse=True) for name in one))
     return [origins.fact(name, [one.get(name) for one in rows]) for name in names]
 
 
@@ -256,8 +249,8 @@ def cost(runs: Sequence[TrainingRun], every: Sequence[Learner]) -> list[origins.
         ("Interruptions", [one.resumed for one in every]),
         ("Threads", [_threads(run) for run in runs]),
         ("Device", [(run.about.get("provenance") or {}).get("device") for run in runs]),
-    ]  # fmt: skip
-    return [origins.fact(name, values) for name, values in rows if any(value is not None for value in values)]
+    ]
+    return origins.known(rows)
 
 
 def _speed(run: TrainingRun, seconds: float | None) -> float | None:
@@ -292,5 +285,4 @@ def provenance(runs: Sequence[TrainingRun]) -> list[tuple[str, list[origins.Fact
         ("Files of the result", [_hashes(run.card or {}) for run in runs]),
         ("Timing, the only thing that differs between equal runs", [run.timing for run in runs]),
     ]
-    tables = [(name, origins.facts(values)) for name, values in groups]
-    return [(name, facts) for name, facts in tables if facts]
+    return origins.titled(groups)

@@ -41,8 +41,8 @@ def recipe(run: TrainingRun) -> dict[str, str]:
     """Everything that decided the weights, a sentence or two each."""
     about, options = run.about, run.options
     rows = {
-        "Pictures": _pictures(about["data"]),
-        "Held out": _pictures(about["validation"]) if about["validation"] else "none",
+        "Pictures": words.pictures(about["data"]),
+        "Held out": words.pictures(about["validation"]) if about["validation"] else "none",
         "Model": _model(about["model"]),
         "First weights": f"given, sha256 {about['start']}" if about.get("start") else "drawn from the seed",
         "Length": f"{words.plural(options.epochs, 'epoch')}, in batches of {options.batch}",
@@ -100,8 +100,11 @@ def adversary(plain: Plain | None, options: TrainOptions) -> dict[str, str]:
 
 def kept(options: TrainOptions) -> str:
     """Which weights are the result."""
-    means = {"none": "", "ema": f", as a moving mean over the steps (decay {options.average_decay:g})",
-             "swa": f", as the mean of every epoch's after {_share(options.average_from)}"}  # fmt: skip
+    means = {
+        "none": "",
+        "ema": f", as a moving mean over the steps (decay {options.average_decay:g})",
+        "swa": f", as the mean of every epoch's after {_share(options.average_from)}",
+    }
     if options.watch == "none":
         return f"those after the last epoch{means[options.average]}"
     stop = (
@@ -124,10 +127,6 @@ def _model(card: Plain) -> str:
     inside = "normalised inside the model" if card["mean"] else "not normalised"
     named = part({"name": card["architecture"], **own}) if own else card["architecture"]
     return f"{named}; {shape} values to {words.plural(len(card['classes']), 'class', 'classes')}, {inside}"
-
-
-def _pictures(data: Plain) -> str:
-    return f"{words.plural(data['n'], 'picture')} of {data['name']}, {data['split']} split"
 
 
 def _share(share: float) -> str:

@@ -88,6 +88,13 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def pictures(data: dict[str, Any], sha256: str | None = None) -> str:
+    """ "500 pictures of cifar-10, test split", with the beginning of their hash where it is given."""
+    split = f", {data['split']} split" if data.get("split") else ""
+    known = f", sha256 {str(sha256)[:8]}" if sha256 else ""
+    return f"{plural(data['n'], 'picture')} of {data['name']}{split}{known}"
+
+
 def plural(count: int, word: str, several: str | None = None) -> str:
     """ "1 picture", "2 pictures"."""
     return f"{count} {word if count == 1 else several or f'{word}s'}"
