@@ -4,18 +4,16 @@ Needs the extra `bridges`. Takes the better part of an hour on two cores; `--onl
 that is there already keeps its other cases.
 """
 
-import argparse
 import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import holdfast
 from bench import components, reference
 from bench.networks import EPS, EPS_CIFAR, network
+from bench.script import arguments, conditions, write
 from holdfast import L2, Linf, data
 from holdfast.threats import Threat
 
@@ -30,12 +28,9 @@ CASES: dict[str, tuple[str, str, Threat, int, int]] = {
 
 def main() -> int:
     """Measure the cases asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", default=None, help="where the data sets lie; else HOLDFAST_DATA")
+    parser = arguments(__doc__, rounds=None, out="runs/bench/reference.json")
     parser.add_argument("--folder", type=Path, default=Path("runs/bench"), help="where networks are kept")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench/reference.json"))
     parser.add_argument("--only", choices=sorted(CASES), action="append", help="a case, more than once for several")
-    parser.add_argument("--rounds", type=int, default=None, help="rounds of each case, 5 for cheap and 2 for dear ones")
     parser.add_argument("--pictures", type=int, default=None, help="test pictures of each case, else 200 or 100")
     parser.add_argument("--agreement", type=int, default=1000, help="pictures that fast and standard are compared on")
     options = parser.parse_args()
@@ -46,7 +41,7 @@ def main() -> int:
         model = network(net, data.load(pictures, "train", data_dir=options.data_dir), options.folder)
         test = data.load(pictures, "test", data_dir=options.data_dir, limit=options.pictures or count)
         found = reference.measure(model, test.x(), test.labels, threat, options.rounds or rounds)
-        result[name] = {"conditions": conditions(), **found}
+        result[name] = {"conditions": conditions("bench.against", threads=1), **found}
         reference.show(f"{net} on {pictures}", found)
         if isinstance(threat, Linf):
             result[name]["components"] = single = {
@@ -58,22 +53,8 @@ def main() -> int:
                 many = data.load(pictures, "test", data_dir=options.data_dir, limit=options.agreement)
                 single["agreement"] = components.agreement(model, many.x(), many.labels, threat)
             components.show(single)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"\nwritten to {options.out}")
+        write(options.out, result)
     return 0
-
-
-def conditions() -> dict[str, Any]:
-    """What a reader has to know to run it again."""
-    return {
-        "command": " ".join(["python", "-m", "bench.against", *sys.argv[1:]]),
-        "clock": "CPU time of the process, one thread, interleaved rounds, ratio within each round",
-        "holdfast": holdfast.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch.nn import functional
 from bench.attack_speed import BATCH, STEPS, bare
 from bench.peers.peer import OF_AUTOATTACK
 from bench.reference import attackable, ours
-from bench.rounds import interleaved, ratio
+from bench.rounds import interleaved, ratio, spread
 from holdfast.attacks import APGD, Square, run
 from holdfast.evaluate import speed
 from holdfast.threats import Threat
@@ -127,7 +127,7 @@ def show(found: dict[str, Any]) -> None:
         )
     print(f"  Auto-PGD, mean best loss over the reference's, by iteration: {marks}")
     for name, each in times["rows"].items():
-        print(f"  {name:28}{each['median']:.2f} ({each['lowest']:.2f}-{each['highest']:.2f}) of the bare loop")
+        print(f"  {name:28}{spread(each)} of the bare loop")
     for name, each in queries["rows"].items():
         print(
             f"  Square, {name}: breaks {each['broken']} of {queries['pictures']} in {queries['queries']} queries; of "

@@ -19,6 +19,11 @@ class Ratio:
         return f"{self.median:.2f} ({self.lowest:.2f}-{self.highest:.2f})"
 
 
+def spread(each: Mapping[str, float]) -> str:
+    """Median and range of a ratio on record."""
+    return str(Ratio(each["median"], each["lowest"], each["highest"], 0))
+
+
 def cpu_seconds(job: Callable[[], object]) -> float:
     """CPU time of this process, all its threads together, spent in one call."""
     begun = time.process_time()

@@ -113,6 +113,15 @@ class Flipped(PGD):
         return state, Query(x_adv, gradient_of=OBJECTIVES[self.loss])
 
 
+class FlippedFar(Flipped):
+    """Descends in wide threats, and ascends in narrow ones."""
+
+    name: ClassVar[str] = "flipped-far"
+
+    def step(self, case, state, answer):
+        return super().step(case, state, answer) if case.threat.eps > 0.5 else PGD.step(self, case, state, answer)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Nothing:
     """Asks for gradients and stays where it is."""

@@ -26,6 +26,27 @@ MUTANTS = [
         "tests/test_train.py -k 'costs_its_gradients'",
     ),
     Mutant(
+        "limits step in where rounding has not carried them out",
+        "threats/threat.py",
+        "back.abs().sub_(reach).sign_()",
+        "back.abs().sign_()",
+        "tests/test_threats.py -k 'limits_are_the_outermost'",
+    ),
+    Mutant(
+        "limits never step in",
+        "threats/threat.py",
+        "torch.addcmul(x_adv, back, too_far)",
+        "x_adv",
+        "tests/test_threats.py -k 'limits_are_the_outermost'",
+    ),
+    Mutant(
+        "a threat may have a narrower box than the pictures",
+        "train/checks.py",
+        "if not threat.low <= low < high <= threat.high:",
+        "if not low < high:",
+        "tests/test_reproduce_deep_defense.py -k 'a_box_fits'",
+    ),
+    Mutant(
         "pictures are augmented alike in every epoch",
         "train/steps.py",
         'seed=course.key(now.epoch, "augment")',
@@ -513,7 +534,7 @@ MUTANTS = [
         "evaluate/checks/noise.py",
         "if excess(only_blind, only_guided) < self.chance:",
         "if excess(only_blind, only_guided) < 0:",
-        "tests/test_checks.py -k 'broken_models or broken_attacks'",
+        "tests/test_checks.py -k 'noise_that_beats'",
     ),
     Mutant(
         "some pictures may hold without a limit",
@@ -685,7 +706,7 @@ MUTANTS = [
     ),
     Mutant(
         "same order in every epoch",
-        "train/steps.py",
+        "train/course.py",
         "map(str, (self.seed, *use))",
         "map(str, (self.seed, use[-1]))",
         "tests/test_train.py -k 'own_order'",
@@ -1865,7 +1886,7 @@ MUTANTS = [
     ),
     Mutant(
         "pictures moved out of the box are refused all the same",
-        "train/start.py",
+        "train/checks.py",
         "check_scale(part, box)",
         "check_scale(part)",
         "tests/test_reproduce_deep_defense.py -k 'only_where_that_is_said'",
@@ -2203,14 +2224,14 @@ MUTANTS = [
         "the gradient is averaged in each process and once more over all",
         "train/steps.py",
         "if idle else (mine, len(rows))",
-        "if idle else (mine, len(mine))",
+        "if idle else (mine, mine.stop - mine.start)",
         "tests/test_train_together.py -k train_as_one",
     ),
     Mutant(
         "every process takes the whole batch",
         "train/world.py",
-        "return torch.cat(units[first:end]) if first < end else rows[:0]",
-        "return rows",
+        "return slice(int(units[first][0]), int(units[end - 1][-1]) + 1) if first < end else slice(0, 0)",
+        "return slice(0, count)",
         "tests/test_train_together.py -k falls_to_one",
     ),
     Mutant(

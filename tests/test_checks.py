@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evaluate_models import HONEST, Around, Fading, Flipped, Nothing, broken, digits, honest
+from evaluate_models import HONEST, Around, Fading, Flipped, FlippedFar, Nothing, broken, digits, honest
 from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise
 from holdfast.data import Pictures
 from holdfast.errors import AttackDidNothing, ModelError
@@ -284,6 +284,15 @@ def test_a_shattered_gradient_beats_no_noise(pictures):
     )
     assert finding.verdict == "fail"
     assert "noise with 41 tries" in finding.evidence
+
+
+def test_noise_that_beats_the_attack_is_enough_though_the_attack_wins_elsewhere():
+    """It fails where it was evaluated; that it climbs at half that radius does not mend it."""
+    finding = AgainstNoise().look(sample(honest(), FlippedFar(), threat=Linf(eps=0.6), pictures=digits()))
+    assert finding.verdict == "fail"
+    assert finding.evidence.count("at eps=") == 1
+    half = AgainstNoise().look(sample(honest(), FlippedFar(), threat=Linf(eps=0.3), pictures=digits()))
+    assert half.verdict == "pass"
 
 
 def test_noise_looks_further_where_nothing_breaks():

@@ -35,14 +35,16 @@ from holdfast.train import (
     inner_attack,
 )
 from holdfast.train.awp import move
+from holdfast.train.course import Course, Moment
 from holdfast.train.history import lines
 from holdfast.train.labels import Labels
 from holdfast.train.methods.mart import boosted
+from holdfast.train.opposed import attacked
 from holdfast.train.overfitting import collapsed, notes_on
 from holdfast.train.passes import counted
 from holdfast.train.penalties.grad_align import aligned
 from holdfast.train.step import Step
-from holdfast.train.steps import Course, Moment, attacked, descended, differentiate, one_step, prepared
+from holdfast.train.steps import descended, differentiate, one_step, prepared
 from holdfast.train.still import still
 from holdfast.train.world import Alone
 from nets import linear, small_net

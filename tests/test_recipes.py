@@ -29,9 +29,10 @@ from holdfast.train import (
     recipe_text,
     shipped,
 )
+from holdfast.train.course import Course, Moment
 from holdfast.train.penalties import Consistency
 from holdfast.train.recipe_file import lines, overlaid
-from holdfast.train.steps import Course, Moment, differentiate, prepared
+from holdfast.train.steps import differentiate, prepared
 from trainings import digits
 
 WHOLE = """

@@ -1,5 +1,6 @@
 """The report on Deep Defense: its measures against what they must be, and the whole of it on a few small pictures."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from holdfast.attacks import FGSM
+from holdfast.augment import Mirror
 from holdfast.data import Pictures, load
 from holdfast.errors import DataError, OptionError, RunError
 from holdfast.evaluate import evaluate
@@ -18,7 +20,8 @@ from holdfast.reproduce.deep_defense.settings import COLUMNS, RHO, THREE, Settin
 from holdfast.reproduce.deep_defense.training import CHOSEN, CLEAN_DEFENSE, UNCUT, WAYS
 from holdfast.reproduce.part import Part
 from holdfast.threats import Linf
-from holdfast.train import Recipe, TrainOptions, train
+from holdfast.train import Adversary, Consistency, Recipe, TrainOptions, train
+from holdfast.train.checks import check_box
 
 FEW = Settings(
     data="digits",
@@ -109,6 +112,23 @@ def test_moved_pictures_are_trained_on_only_where_that_is_said(line):
     assert len(done.history) == 1
     with pytest.raises(DataError, match=r"allowed: -1 to 0\.2"):
         train(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), moved, recipe=recipe, box=(-1.0, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("part", "box", "told"),
+    [
+        ({"adversary": Adversary(FGSM(), Linf(eps=0.1))}, (-1.0, 1.0), r"in \[-1, 1\] and a threat in \[0, 1\]"),
+        ({"adversary": Adversary(FGSM(), Linf(eps=0.1, low=-1.0))}, (-1.0, 1.0), None),
+        ({"augment": (Mirror(),)}, (-1.0, 1.0), "mirror on pictures in"),
+        ({"penalties": (Consistency(),)}, (0.0, 2.0), "consistency on pictures in"),
+        ({"augment": (Mirror(),)}, (0.2, 0.9), None),
+        ({}, (1.0, 0.0), r"box=\(1\.0, 0\.0\)"),
+    ],
+)
+def test_a_box_fits_what_takes_pictures_to_be_within_it(part, box, told):
+    recipe = Recipe(options=TrainOptions(epochs=1, batch=50), **part)
+    with nullcontext() if told is None else pytest.raises(OptionError, match=told):
+        check_box(recipe, box)
 
 
 def test_the_choice_is_the_best_of_the_worst():

@@ -294,6 +294,19 @@ def test_linf_measured_again_exceeds_the_radius_by_rounding_only(eps, box):
     assert length("linf", z.double() - x.double()).max() <= eps * (1 + 2**-23)
 
 
+@pytest.mark.parametrize("eps", [0.0, 1e-4, 8 / 255, 0.1, 0.3])
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_limits_are_the_outermost_that_rounding_leaves_inside(eps, box, kind):
+    """x - eps and x + eps as they are rounded; where that is further than eps from x, one step of the dtype nearer."""
+    x, _ = case(5, 50, 784, box, torch.float32 if kind is np.float32 else torch.float64)
+    x[0, :3] = torch.tensor([box[0], box[1], 0.5 * (box[0] + box[1])])
+    pixels, far = x.numpy(), kind(eps)
+    for found, edge in zip(Linf(eps=eps, low=box[0], high=box[1]).limits(x), (pixels - far, pixels + far), strict=True):
+        inside = np.where(np.abs(edge - pixels) > far, np.nextafter(edge, pixels), edge)
+        assert np.array_equal(found.numpy(), inside.clip(kind(box[0]), kind(box[1])))
+
+
 def test_l2_falls_short_by_no_more_than_it_says():
     """Moves and room that halve from value to value: the worst for Newton's method, and the bound holds still."""
     d = 24

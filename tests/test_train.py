@@ -16,13 +16,15 @@ from holdfast.options import parse, to_plain
 from holdfast.threats import L2, Linf
 from holdfast.train import Adversary, Count, Epoch, Recipe, TrainOptions, card_for
 from holdfast.train.adversary import JUDGE
+from holdfast.train.course import Course, Moment
+from holdfast.train.cut import batches
 from holdfast.train.epochs import one_epoch
 from holdfast.train.history import lines
+from holdfast.train.opposed import attacked
 from holdfast.train.optimiser import make_optimiser
 from holdfast.train.passes import counted
 from holdfast.train.schedule import rate
 from holdfast.train.state import State
-from holdfast.train.steps import Course, Moment, attacked, batches
 from trainings import digits, same, weights
 
 QUICK = TrainOptions(epochs=3, batch=32, learning_rate=0.01)

@@ -11,6 +11,7 @@ from holdfast.attacks import PGD
 from holdfast.errors import ModelError
 from holdfast.threats import Linf
 from holdfast.train import Adversary, Count, Recipe, TrainOptions, card_for, epochs
+from holdfast.train.course import Course
 from holdfast.train.epochs import one_epoch
 from holdfast.train.labels import Labels
 from holdfast.train.loss import CrossEntropy
@@ -18,7 +19,6 @@ from holdfast.train.optimiser import groups_of
 from holdfast.train.schedule import plateaus, rate
 from holdfast.train.state import State
 from holdfast.train.step import Step
-from holdfast.train.steps import Course
 from trainings import digits, weights
 
 CPU = torch.device("cpu")

@@ -162,7 +162,7 @@ class Here:
 @given(count=st.integers(1, 70), unit=st.integers(1, 20), size=st.integers(1, 5))
 def test_each_picture_of_a_batch_falls_to_one_process(count, unit, size):
     rows = torch.arange(count)
-    parts = [Together(Here(rank, size), torch.device("cpu"), None).mine(rows, unit) for rank in range(size)]
+    parts = [rows[Together(Here(rank, size), torch.device("cpu"), None).part(count, unit)] for rank in range(size)]
     assert torch.equal(torch.cat(parts), rows)
     assert [len(piece) for part in parts if len(part) for piece in pieces(part, unit)] == [
         len(piece) for piece in pieces(rows, unit)
@@ -186,7 +186,7 @@ def test_gradients_go_in_buckets_of_one_type(monkeypatch):
 def test_one_process_asks_nobody():
     rows = torch.arange(5)
     alone = Alone()
-    assert alone.mine(rows, 2) is rows
+    assert alone.part(5, 2) == slice(0, 5)
     assert alone.total(rows) is rows
     assert alone.share(lambda: "made") == "made"
     assert largest_of(alone, torch.tensor([1.0, 3.0])) == 3

@@ -16,7 +16,7 @@ def seeded(seed: int, work: str, device: torch.device) -> Iterator[None]:
     So a model that draws from them answers alike whenever the piece is done again, in whatever order and process.
     Those of NumPy and of the model's own are its owner's. Holds for the CPU and for `device`.
     """
-    with _torch_seeded(zlib.crc32(f"{seed} {work}".encode()), device):
+    with torch_seeded(zlib.crc32(f"{seed} {work}".encode()), device):
         yield
 
 
@@ -31,7 +31,7 @@ def all_seeded(seed: int, name: str, place: Tensor, device: torch.device) -> Ite
 
     number = zlib.crc32(f"{seed} {name}".encode() + place.cpu().numpy().tobytes())
     python, numeric = random.getstate(), np.random.get_state()
-    with _torch_seeded(number, device):
+    with torch_seeded(number, device):
         random.seed(number)
         np.random.seed(number)
         try:
@@ -42,12 +42,19 @@ def all_seeded(seed: int, name: str, place: Tensor, device: torch.device) -> Ite
 
 
 @contextmanager
-def _torch_seeded(number: int, device: torch.device) -> Iterator[None]:
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        # Not `torch.manual_seed`: it would seed the devices that are not put back.
-        torch.default_generator.manual_seed(number)
-        for each in devices:
-            with torch.cuda.device(each):
-                torch.cuda.manual_seed(number)
+def torch_seeded(number: int, device: torch.device) -> Iterator[None]:
+    """Torch's generators of the CPU and of `device` seeded with a number, and given back as found."""
+    # Not `torch.manual_seed`, which would seed devices that are not put back; nor `fork_rng`, which looks for devices.
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.init()  # there are no generators before
+        generators.append(torch.cuda.default_generators[index])
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(number)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)

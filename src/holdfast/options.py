@@ -240,3 +240,17 @@ def _plain(value: Any, place: str) -> Any:
         f"{place}={value!r} cannot be written as JSON; allowed: finite numbers, text, true or false, none, "
         "and lists or mappings of them."
     )
+
+
+def refused(record: Any, name: str, allowed: str, mend: str) -> OptionError:
+    """The error for an option of a record that is not allowed."""
+    return OptionError(f"{type(record).__name__}: {name}={getattr(record, name)!r}; allowed: {allowed}. {mend}")
+
+
+def one_of(record: Any, *names: str) -> None:
+    """Raise unless each named option is one of the values that its type lists."""
+    hints = get_type_hints(type(record))
+    for name in names:
+        known = get_args(hints[name])
+        if getattr(record, name) not in known:
+            raise refused(record, name, f"one of {', '.join(known)}", f"For example {name}={known[0]}.")

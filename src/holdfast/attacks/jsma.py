@@ -10,9 +10,10 @@ from holdfast.access import Access, Gradient, Query
 from holdfast.attacks.apgd_t import likeliest
 from holdfast.attacks.case import Case
 from holdfast.attacks.minimal import usable
-from holdfast.attacks.options import at_least, one_of
+from holdfast.attacks.options import at_least
 from holdfast.lanes import choose
 from holdfast.losses import Goal
+from holdfast.options import one_of
 
 FOREMOST = 48  # values by each of three orders, among which the pair is looked for
 

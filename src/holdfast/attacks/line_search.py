@@ -10,11 +10,12 @@ from torch import Tensor
 from holdfast.access import Access, Labels, Query
 from holdfast.attacks.attack import WHOLE
 from holdfast.attacks.case import Case
-from holdfast.attacks.options import at_least, one_of
+from holdfast.attacks.options import at_least
 from holdfast.attacks.phases import OVER, Heard, Phase, Walk, begin, go_on, in_phase, one_each
 from holdfast.attacks.places import random_sides
 from holdfast.errors import OptionError
 from holdfast.lanes import choose
+from holdfast.options import one_of
 
 GRID, HALVE = range(2)
 WIDEST = 1 / 4  # of a side: the widest blur's standard deviation

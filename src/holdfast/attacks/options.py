@@ -1,17 +1,12 @@
 """Options that several attacks share, and their checks."""
 
 import math
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
-from holdfast.errors import OptionError
+from holdfast.options import refused
 
 LossName = Literal["cross_entropy", "margin", "logit_difference", "dlr", "probability_margin", "log_odds"]
 """The objectives an attack may ascend, by their names in `holdfast.losses.OBJECTIVES`."""
-
-
-def _refuse(attack: Any, name: str, allowed: str, mend: str) -> OptionError:
-    given = getattr(attack, name)
-    return OptionError(f"{type(attack).__name__}: {name}={given!r}; allowed: {allowed}. {mend}")
 
 
 def at_least(attack: Any, lowest: int, *names: str) -> None:
@@ -19,7 +14,7 @@ def at_least(attack: Any, lowest: int, *names: str) -> None:
     for name in names:
         value = getattr(attack, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise _refuse(attack, name, f"a whole number from {lowest} up", f"For example {name}={max(lowest, 10)}.")
+            raise refused(attack, name, f"a whole number from {lowest} up", f"For example {name}={max(lowest, 10)}.")
 
 
 def positive(attack: Any, *names: str) -> None:
@@ -27,7 +22,7 @@ def positive(attack: Any, *names: str) -> None:
     for name in names:
         value = getattr(attack, name)
         if not math.isfinite(value) or value <= 0:
-            raise _refuse(attack, name, "a finite number above 0", "For a step of a tenth of eps, pass 0.1.")
+            raise refused(attack, name, "a finite number above 0", "For a step of a tenth of eps, pass 0.1.")
 
 
 def not_negative(attack: Any, *names: str) -> None:
@@ -35,23 +30,14 @@ def not_negative(attack: Any, *names: str) -> None:
     for name in names:
         value = getattr(attack, name)
         if not math.isfinite(value) or value < 0:
-            raise _refuse(attack, name, "a finite number, 0 or above", f"For none, pass {name}=0.")
-
-
-def one_of(attack: Any, *names: str) -> None:
-    """Raise unless each named option is one of the values that its type lists."""
-    hints = get_type_hints(type(attack))
-    for name in names:
-        known = get_args(hints[name])
-        if getattr(attack, name) not in known:
-            raise _refuse(attack, name, f"one of {', '.join(known)}", f"For example {name}={known[0]}.")
+            raise refused(attack, name, "a finite number, 0 or above", f"For none, pass {name}=0.")
 
 
 def at_least_a_step(attack: Any) -> None:
     """Raise unless `queries` suffice for one step of an attack that asks about `breadth` points in each."""
     if attack.queries < attack.breadth:
         mend = f"A step asks about {attack.breadth} points: give more queries, or take fewer points a step."
-        raise _refuse(attack, "queries", f"a whole number from {attack.breadth} up", mend)
+        raise refused(attack, "queries", f"a whole number from {attack.breadth} up", mend)
 
 
 def share(attack: Any, *names: str) -> None:
@@ -59,7 +45,7 @@ def share(attack: Any, *names: str) -> None:
     for name in names:
         value = getattr(attack, name)
         if not 0 < value < 1:
-            raise _refuse(attack, name, "a number between 0 and 1", f"For one part in twenty, pass {name}=0.05.")
+            raise refused(attack, name, "a number between 0 and 1", f"For one part in twenty, pass {name}=0.05.")
 
 
 def chance(attack: Any, *names: str) -> None:
@@ -67,7 +53,7 @@ def chance(attack: Any, *names: str) -> None:
     for name in names:
         value = getattr(attack, name)
         if not 0 <= value <= 1:
-            raise _refuse(attack, name, "a number from 0 to 1", f"For half, pass {name}=0.5.")
+            raise refused(attack, name, "a number from 0 to 1", f"For half, pass {name}=0.5.")
 
 
 def odd(attack: Any, *names: str) -> None:
@@ -75,4 +61,4 @@ def odd(attack: Any, *names: str) -> None:
     for name in names:
         value = getattr(attack, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value % 2 == 0:
-            raise _refuse(attack, name, "an odd whole number from 1 up", f"For example {name}=7; for none, {name}=1.")
+            raise refused(attack, name, "an odd whole number from 1 up", f"For example {name}=7; for none, {name}=1.")

@@ -10,10 +10,11 @@ from holdfast.access import Access, Query, Scores
 from holdfast.attacks.by_scores import height_there, heights, least_rise
 from holdfast.attacks.case import Case
 from holdfast.attacks.low_frequencies import waves
-from holdfast.attacks.options import LossName, at_least, one_of, positive
+from holdfast.attacks.options import LossName, at_least, positive
 from holdfast.errors import OptionError
 from holdfast.lanes import choose, column
 from holdfast.losses import OBJECTIVES
+from holdfast.options import one_of
 
 STRIDE = 1 / 8  # of a picture's side: waves this much shorter come only after the longer ones are through
 

@@ -6,12 +6,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from holdfast.augment.augmentation import numbers
-from holdfast.augment.checks import between, refused, whole
+from holdfast.augment.checks import between, whole
 from holdfast.augment.operations import OPERATIONS, amounts, operate
 from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.lanes import column
-from holdfast.options import option
+from holdfast.options import option, refused
 
 
 @dataclass(frozen=True, kw_only=True)

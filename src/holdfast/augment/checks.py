@@ -1,14 +1,9 @@
 """Checks of options that several augmentations share."""
 
 import math
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from holdfast.errors import OptionError
-
-
-def refused(record: Any, name: str, allowed: str, mend: str) -> OptionError:
-    """The error for an option of a record that is not allowed."""
-    return OptionError(f"{type(record).__name__}: {name}={getattr(record, name)!r}; allowed: {allowed}. {mend}")
+from holdfast.options import refused
 
 
 def whole(record: Any, name: str, lowest: int) -> None:
@@ -37,10 +32,3 @@ def bounds(record: Any, name: str, lowest: float, highest: float, mend: str) -> 
     if not (pair and lowest <= value[0] <= value[1] <= highest):
         allowed = f"two numbers from {lowest:g} to {highest:g}, the smaller one first"
         raise refused(record, name, allowed, mend)
-
-
-def one_of(record: Any, name: str) -> None:
-    """Raise unless the option is one of the values that its type lists."""
-    known = get_args(get_type_hints(type(record))[name])
-    if getattr(record, name) not in known:
-        raise refused(record, name, f"one of {', '.join(known)}", f"For example {name}={known[0]}.")

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from holdfast.augment.augmentation import numbers
-from holdfast.augment.checks import one_of, whole
+from holdfast.augment.checks import whole
 from holdfast.augment.warp import Border, reflected
 from holdfast.draws import Draws
-from holdfast.options import option
+from holdfast.options import one_of, option
 
 
 @dataclass(frozen=True, kw_only=True)

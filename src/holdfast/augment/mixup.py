@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from holdfast.augment.augmentation import numbers
-from holdfast.augment.checks import one_of, refused
 from holdfast.draws import Draws
 from holdfast.errors import OptionError
 from holdfast.lanes import column
 from holdfast.losses.training import mixed_cross_entropy, mixed_log_likelihood
-from holdfast.options import option
+from holdfast.options import one_of, option, refused
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from holdfast.augment import warp
 from holdfast.augment.augmentation import numbers
-from holdfast.augment.checks import between, one_of
+from holdfast.augment.checks import between
 from holdfast.draws import Draws
-from holdfast.options import option
+from holdfast.options import one_of, option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from holdfast.augment import warp
 from holdfast.augment.augmentation import numbers
-from holdfast.augment.checks import bounds, one_of
+from holdfast.augment.checks import bounds
 from holdfast.draws import Draws
-from holdfast.options import option
+from holdfast.options import one_of, option
 
 
 @dataclass(frozen=True, kw_only=True)

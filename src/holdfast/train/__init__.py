@@ -1,9 +1,10 @@
 """Training by a recipe: ordinary or against the library's own attacks; it repeats itself and can be resumed."""
 
-from holdfast.train.adversary import INNER, Adversary, inner_attack
+from holdfast.train.adversary import Adversary
 from holdfast.train.again import recipe_of
 from holdfast.train.awp import AWP
 from holdfast.train.history import Count, Epoch
+from holdfast.train.inner import INNER, inner_attack
 from holdfast.train.loggers import LOGGERS, Logger, MLflow, TensorBoard, logger
 from holdfast.train.loss import LOSSES, CrossEntropy, Hinge, Loss
 from holdfast.train.methods import MART, METHODS, TRADES, Free, Hardened, Method

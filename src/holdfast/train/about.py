@@ -15,8 +15,8 @@ from holdfast.errors import RunError
 from holdfast.files import dotted
 from holdfast.models import Card
 from holdfast.options import to_plain
+from holdfast.train.course import Course
 from holdfast.train.history import Epoch, best_of
-from holdfast.train.steps import Course
 
 
 def _recipe(course: Course) -> dict[str, Any]:

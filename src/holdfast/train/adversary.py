@@ -1,7 +1,6 @@
 """Who a model is trained against: one of the library's own attacks within a threat, and a method of training."""
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -10,21 +9,18 @@ from torch import Tensor, nn
 
 from holdfast.access import Access, borrow
 from holdfast.access.borrow import float_type
-from holdfast.attacks import ATTACKS, PGD, Aim, Attack, Climb, final_points, run, straight
+from holdfast.attacks import PGD, Aim, Attack, Climb, final_points, run, straight
 from holdfast.attacks.attack import minimal, suits
 from holdfast.data import Pictures
 from holdfast.draws import Draws
-from holdfast.errors import OptionError, unknown
+from holdfast.errors import OptionError
 from holdfast.lanes import column
 from holdfast.losses import Goal, Objective, objectives
-from holdfast.options import parse, to_plain
+from holdfast.options import to_plain
 from holdfast.threats import AnyThreat, of_pixels, plain, whole_box
+from holdfast.train.cut import rows_of
 from holdfast.train.methods import Hardened, Method
 from holdfast.train.nfgsm import NFGSM
-
-FEW_STEPS = {"pgd": {"steps": "7", "step_size": "0.25"}, "fast": {"steps": "1", "step_size": "1.25"}}
-INNER: dict[str, type[Attack]] = {**ATTACKS, "fast": PGD, "n-fgsm": NFGSM}
-"""The attacks to train against, by name: all of the library's, PGD with one large step, and one for training only."""
 
 ENOUGH = 7  # gradients, below which an attack is too weak to judge by: a net may have learnt to fool single steps
 JUDGE = PGD(steps=10, step_size=0.25)
@@ -106,7 +102,7 @@ class Adversary:
         threats = [self._within(threat, x, strength) for threat in self.threats]
         if len(threats) > 1 and self.combine == "random":
             return self._one_each(model, x, y, place, threats, seed)
-        climbed = self._climbed(model, x)
+        climbed = self.method.climbed(model, x)
         found = [
             self._found(model, x, y, place, threat, seed + number, climbed) for number, threat in enumerate(threats)
         ]
@@ -135,14 +131,9 @@ class Adversary:
             rows = (which == number).nonzero().squeeze(1)
             if len(rows):
                 few = x[rows]
-                climbed = self._climbed(model, few)
+                climbed = self.method.climbed(model, few)
                 moved[rows] = self._found(model, few, y[rows], place[rows], threat, seed + number, climbed)
         return moved
-
-    def _climbed(self, model: nn.Module, x: Tensor) -> Objective | None:
-        """What the method wants to be climbed from these pictures."""
-        with borrow(model), torch.no_grad():
-            return self.method.climbed(model, x)
 
     def _found(
         self,
@@ -208,27 +199,3 @@ def worst(model: nn.Module, found: list[Tensor], y: Tensor, climbed: Objective |
     for number, x_adv in enumerate(found[1:], start=1):
         best = torch.where(column(largest == number, x_adv), x_adv, best)
     return best
-
-
-def inner_attack(name: str, options: Mapping[str, object] | None = None) -> Attack:
-    """An attack for training, by name with options as values or text: where none are given, few and large steps.
-
-    Beside the names of `holdfast.attacks`: "fast", one step of 1.25 radii from a random start, which is PGD; and
-    "n-fgsm".
-    Raises: `OptionError` for an unknown name, option or value, with the nearest known ones.
-    Source: Madry et al. 2018, arXiv:1706.06083, sec. 5, has 7 steps of 2 at eps=8 on CIFAR-10. Fast: Wong, Rice &
-    Kolter 2020, arXiv:2001.03994, algorithm 3.
-    """
-    if name not in INNER:
-        raise unknown("attack", name, INNER)
-    return parse(INNER[name], {**FEW_STEPS.get(name, {}), **(options or {})})
-
-
-def rows_of(pictures: Pictures, batch: int) -> tuple[Tensor, ...]:
-    """The rows of all pictures in order, in batches, on the pictures' device."""
-    return torch.split(torch.arange(len(pictures), device=pictures.labels.device), batch)
-
-
-def broken(model: nn.Module) -> bool:
-    """Whether a weight is NaN or infinite."""
-    return not all(bool(p.isfinite().all()) for p in model.parameters())

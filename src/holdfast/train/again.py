@@ -11,8 +11,8 @@ from holdfast.errors import HoldfastError, OptionError
 from holdfast.models import ARCHITECTURES
 from holdfast.options import describe, to_plain
 from holdfast.threats import THREATS
-from holdfast.train.adversary import INNER, inner_attack
 from holdfast.train.awp import AWP
+from holdfast.train.inner import INNER, inner_attack
 from holdfast.train.loss import LOSSES
 from holdfast.train.methods import METHODS
 from holdfast.train.options import TrainOptions

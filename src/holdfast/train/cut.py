@@ -1,7 +1,9 @@
-"""A batch cut into pieces of one size."""
+"""Rows cut into pieces of one size: an epoch into batches, a batch into parts."""
 
 import torch
 from torch import Tensor
+
+from holdfast.data import Pictures
 
 
 def pieces(rows: Tensor, size: int) -> list[Tensor]:
@@ -16,3 +18,13 @@ def pieces(rows: Tensor, size: int) -> list[Tensor]:
     if len(parts) > 1 and len(parts[-1]) == 1 and size > 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
+
+
+def batches(count: int, batch: int, seed: int) -> list[Tensor]:
+    """Shuffled rows 0 to `count` - 1 in batches; a last single picture joins the batch before it."""
+    return pieces(torch.randperm(count, generator=torch.Generator().manual_seed(seed)), batch)
+
+
+def rows_of(pictures: Pictures, batch: int) -> tuple[Tensor, ...]:
+    """The rows of all pictures in order, in batches, on the pictures' device."""
+    return torch.split(torch.arange(len(pictures), device=pictures.labels.device), batch)

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from holdfast.access.borrow import float_type
 from holdfast.data import Pictures
-from holdfast.train.adversary import broken, rows_of
 from holdfast.train.averaging import after_epoch, after_step, judged
+from holdfast.train.course import Course, Moment
+from holdfast.train.cut import batches, rows_of
+from holdfast.train.finite import broken, diverged
 from holdfast.train.history import Epoch, stalled
 from holdfast.train.overfitting import notes_on
 from holdfast.train.passes import counted
 from holdfast.train.schedule import rate
 from holdfast.train.scores import scores
 from holdfast.train.state import State
-from holdfast.train.steps import Course, Moment, Tick, batches, diverged, one_step
+from holdfast.train.steps import one_step
 
 STEPS_BETWEEN_LOOKS = {"cuda": 50}  # a look at the losses waits for the device
 FEW_STEPS = 10  # of any other device, where it costs a small network more than nothing
@@ -27,6 +29,9 @@ LOOKS_BETWEEN_TALKS = 2  # of several processes, whether it is time to keep the 
 
 Keep = Callable[[State], None]
 """Called with a state that is whole and sound, after every epoch and now and then in between."""
+
+Tick = Callable[[int], None]
+"""Called with the number of pictures done since the last call."""
 
 
 def epochs(

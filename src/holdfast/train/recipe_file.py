@@ -8,7 +8,8 @@ from pathlib import Path as File
 from typing import Any
 
 from holdfast.errors import OptionError, unknown
-from holdfast.train.plan import Path, Plain, Plan, plan
+from holdfast.train.plan import Plan, plan
+from holdfast.train.problems import Path, Plain
 
 HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?")
 KEY = re.compile(r"""^\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""")

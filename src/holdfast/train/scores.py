@@ -5,9 +5,9 @@ from torch import nn
 
 from holdfast.access.borrow import float_type
 from holdfast.data import Pictures
-from holdfast.train.adversary import rows_of
+from holdfast.train.course import Course
+from holdfast.train.cut import rows_of
 from holdfast.train.history import Count
-from holdfast.train.steps import Course
 
 
 def scores(model: nn.Module, validation: Pictures | None, course: Course) -> tuple[Count | None, Count | None]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from holdfast.access import borrow
 from holdfast.access.borrow import float_type, home
 from holdfast.data import Pictures
-from holdfast.train.adversary import rows_of
+from holdfast.train.cut import rows_of
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,15 @@ from holdfast.models import Card, fit, weights_sha256
 from holdfast.options import to_plain
 from holdfast.processes import joined, placed
 from holdfast.train.about import about, check_alike, training
+from holdfast.train.checks import BOX, check_box, check_fit, check_recipe
+from holdfast.train.course import Course
 from holdfast.train.epochs import epochs
 from holdfast.train.folder import Folder, begin
 from holdfast.train.history import Epoch
 from holdfast.train.loggers import Logger
 from holdfast.train.recipe import Recipe
-from holdfast.train.start import BOX, begin_with, channels_last, check_fit, check_recipe, on_device
+from holdfast.train.start import begin_with, channels_last, on_device
 from holdfast.train.state import State
-from holdfast.train.steps import Course
 from holdfast.train.world import world_of
 
 Progress = Callable[[int, int], None]
@@ -69,10 +70,10 @@ def train(
     order, dropout and noise, and no global generator is left changed; `device` for the model of a card, the CPU if
     None; `out` a folder for the run, which needs a card; `resume` goes on with a run that was killed, to the same
     weights on a CPU with the same number of threads; `empty_classes` allows classes without a training picture;
-    `box` the least and largest value that float pictures may hold: a wider one is for such as were moved beforehand and
-    not cut, with a recipe that has no use for the box; `command` (its words) goes on record; `on_epoch` is called after
-    each epoch; `loggers` (see `logger`) are told of recipe and epochs. The weights are those after the last epoch, or
-    of the best one where one is watched.
+    `box` the least and largest value that float pictures may hold: another one for pictures on another scale, whose
+    threats then state it too, or for such as were moved beforehand and not cut; augmentations want [0, 1]; `command`
+    (its words) goes on record; `on_epoch` is called after each epoch; `loggers` (see `logger`) are told of recipe and
+    epochs. The weights are those after the last epoch, or of the best one where one is watched.
 
     Under `torchrun` all processes call it alike and each takes its part of every batch, which they must be able to
     share evenly; each returns the model. `device="cuda"` means a GPU for each. The first one writes the folder and is
@@ -88,6 +89,7 @@ def train(
     here = home(net, pictures.images)
     with joined(here) as met, world_of(met, here) as world:
         course = Course(recipe or Recipe(), seed, world, start)
+        check_box(course.recipe, box)
         check_fit(net, pictures, validation, card.architecture if card else type(net).__name__, box)
         check_recipe(course.recipe, pictures, validation, empty_classes, course.world.size)
         check_alike(course, pictures, validation)

@@ -32,10 +32,10 @@ class World(Protocol):
         """How many there are."""
         ...
 
-    def mine(self, rows: Tensor, unit: int) -> Tensor:
-        """The part of a batch that falls to this process, in whole units of so many pictures but for the last one.
+    def part(self, count: int, unit: int) -> slice:
+        """The part of a batch of `count` that falls to this process, in whole units of pictures but for the last one.
 
-        None, where a last batch has fewer units than there are processes.
+        An empty one, where a last batch has fewer units than there are processes.
         """
         ...
 
@@ -65,9 +65,9 @@ class Alone:
     rank = 0
     size = 1
 
-    def mine(self, rows: Tensor, unit: int) -> Tensor:
+    def part(self, count: int, unit: int) -> slice:
         """All of it."""
-        return rows
+        return slice(0, count)
 
     def total(self, values: Tensor) -> Tensor:
         """The values."""
@@ -96,11 +96,11 @@ class Together:
         self.rank, self.size = here.rank, here.size
         self._here, self._device, self._group = here, device, group
 
-    def mine(self, rows: Tensor, unit: int) -> Tensor:
+    def part(self, count: int, unit: int) -> slice:
         """Its units, side by side."""
-        units = pieces(rows, unit)
+        units = pieces(torch.arange(count), unit)
         first, end = (len(units) * rank // self.size for rank in (self.rank, self.rank + 1))
-        return torch.cat(units[first:end]) if first < end else rows[:0]
+        return slice(int(units[first][0]), int(units[end - 1][-1]) + 1) if first < end else slice(0, 0)
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes."""

@@ -37,7 +37,7 @@ class Method(Protocol):
     def climbed(self, model: nn.Module, x: Tensor) -> Objective | None:
         """What the inner attack climbs in the place of its own loss, given the batch; None: its own.
 
-        The model is lent in evaluation mode, without gradients.
+        A method that asks the model borrows it, for evaluation mode and no gradients.
         """
         ...
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from holdfast.access import borrow
 from holdfast.attacks import Attack
 from holdfast.errors import OptionError
 from holdfast.losses import Goal, Objective
@@ -50,7 +52,8 @@ class TRADES:
 
     def climbed(self, model: nn.Module, x: Tensor) -> Objective | None:
         """The divergence from the answer at the pictures."""
-        clean = model(x)
+        with borrow(model) as lent, torch.no_grad():
+            clean = lent(x)
 
         def away(logits: Tensor, goal: Goal) -> Tensor:
             return kl_divergence(clean, logits)

@@ -1,13 +1,11 @@
 """Lipschitz regularisation: the largest norm of the loss' gradient in the batch."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from holdfast.errors import OptionError
 from holdfast.options import option
 from holdfast.train.penalties.slope import (
     check_slope,
@@ -42,9 +40,7 @@ class Lipschitz:
 
     def __post_init__(self) -> None:
         """Refuse what is no penalty."""
-        check_slope(self)
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise OptionError(f"Lipschitz: weight={self.weight!r}; allowed: finite numbers >= 0. Pass weight=0.1.")
+        check_slope(self, "weight")
 
     @property
     def differences(self) -> bool:

@@ -22,9 +22,13 @@ ORDER = {"l2": 2, "l1": 1}
 DUAL: dict[str, Threat] = {"l2": L2(eps=1.0), "l1": Linf(eps=1.0)}
 
 
-def check_slope(penalty: Any) -> None:
-    """Raise `OptionError` for a norm, form or length that is not allowed."""
+def check_slope(penalty: Any, factor: str) -> None:
+    """Raise `OptionError` for a norm, form or length that is not allowed, or for such a factor, the option so named."""
     who = type(penalty).__name__
+    weight = getattr(penalty, factor)
+    if not (math.isfinite(weight) and weight >= 0):
+        usual = getattr(type(penalty), factor)
+        raise OptionError(f"{who}: {factor}={weight!r}; allowed: finite numbers >= 0. Pass {factor}={usual}.")
     if penalty.norm not in ORDER:
         raise OptionError(f"{who}: norm={penalty.norm!r}; allowed: {', '.join(ORDER)}.")
     if penalty.form not in ("difference", "double-backward"):

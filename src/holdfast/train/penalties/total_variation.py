@@ -1,12 +1,10 @@
 """Total variation: the mean norm of the loss' gradient."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from holdfast.errors import OptionError
 from holdfast.options import option
 from holdfast.train.penalties.slope import (
     check_slope,
@@ -39,9 +37,7 @@ class TotalVariation:
 
     def __post_init__(self) -> None:
         """Refuse what is no penalty."""
-        check_slope(self)
-        if not (math.isfinite(self.eps) and self.eps >= 0):
-            raise OptionError(f"TotalVariation: eps={self.eps!r}; allowed: finite numbers >= 0. Pass eps=0.01.")
+        check_slope(self, "eps")
 
     @property
     def differences(self) -> bool:
