@@ -59,6 +59,7 @@ peers: $(VENV)/.peers
 bench: $(VENV)/.peers
 	$(RUN)/python -m bench.run $(ARGS)
 	$(RUN)/python -m bench.training $(TRAINING)
+	$(RUN)/python -m bench.calibration
 	$(RUN)/python -m bench.against $(AGAINST)
 	$(RUN)/python -m bench.minimal $(MINIMAL)
 	$(RUN)/python -m bench.scores $(SCORES)

@@ -27,6 +27,7 @@ COMMANDS = (
     "demo",
     "train",
     "evaluate",
+    "calibrate",
     "attack",
     "transfer",
     "substitute",

@@ -1,5 +1,7 @@
 """On a CUDA device: the same noise to the bit, the same verdicts, and few waits."""
 
+import copy
+
 import pytest
 import torch
 
@@ -7,8 +9,11 @@ from holdfast import data, models, train
 from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise, run
 from holdfast.augment import AUGMENTATIONS, augmented, build
 from holdfast.draws import Draws
+from holdfast.models import Recalibrated
 from holdfast.threats import L1, L2, Linf
 from holdfast.train import Adversary, Recipe, TrainOptions, card_for
+from holdfast.uncertainty import RECALIBRATIONS, answers
+from holdfast.uncertainty import build as recalibration
 from nets import small_net, tiny_case
 
 pytestmark = pytest.mark.gpu
@@ -97,3 +102,17 @@ def test_training_gives_the_generators_back():
     card = card_for("cnn", pictures, {"dropout": 0.5})
     train.train(card, pictures, recipe=Recipe(options=TrainOptions(epochs=1, batch=50)), device="cuda")
     assert torch.equal(torch.rand(3, device="cuda"), expected)
+
+
+@pytest.mark.parametrize("name", RECALIBRATIONS)
+def test_a_recalibrated_model_answers_and_is_attacked_as_on_the_cpu(name):
+    pictures = data.load("digits", "test", limit=200)
+    net = small_net(64, 10).eval()
+    logits = answers(net, pictures)
+    made = recalibration(name).fit(logits, logits.argmax(1).where(torch.arange(200) % 5 > 0, pictures.labels))
+    here = Recalibrated(net, made)
+    there = copy.deepcopy(here).cuda()
+    x = pictures.x(dtype=torch.float64)
+    torch.testing.assert_close(there(x.cuda()).cpu(), here(x), atol=1e-8, rtol=1e-8)
+    found = [run(PGD(steps=3), model, x[:20], here(x[:20]).argmax(1), Linf(eps=0.1), seed=7) for model in (here, there)]
+    assert torch.equal(found[0].success, found[1].success)

@@ -117,6 +117,8 @@ def test_command_line_page_is_what_the_commands_say():
         ("commands", "holdfast.evaluate.SUITES"),
         ("report", "holdfast.evaluate.checks.SAMPLE_CHECKS"),
         ("report", "holdfast.evaluate.checks.RECORD_CHECKS"),
+        ("calibration", "holdfast.uncertainty.RECALIBRATIONS"),
+        ("calibration", "holdfast.uncertainty.SETS"),
     ],
 )
 def test_guides_name_everything_there_is(page, registry):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         testing,
         threats,
         train,
+        uncertainty,
     )
     from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise
     from holdfast.threats import L0, L1, L2, Linf
@@ -61,6 +62,7 @@ __all__ = [
     "testing",
     "threats",
     "train",
+    "uncertainty",
 ]
 
 _HOME = dict.fromkeys(("FGSM", "IFGSM", "MIFGSM", "Noise", "PGD"), "attacks") | dict.fromkeys(

@@ -11,6 +11,7 @@ import typer
 
 from holdfast.cli import (
     attack,
+    calibrate,
     data,
     demo,
     doctor,
@@ -58,6 +59,7 @@ def start(
 app.command("demo")(demo.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
+app.command("calibrate")(calibrate.command)
 app.command("attack")(attack.command)
 app.command("transfer")(transfer.command)
 app.command("substitute")(substitute.command)

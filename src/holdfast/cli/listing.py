@@ -27,7 +27,7 @@ def command(
         typer.Argument(
             metavar="WHAT",
             help="attacks, models, data, threats, views, suites, checks, losses, training, methods, augmentations, "
-            "penalties, recipes or reproductions.",
+            "penalties, recipes, recalibrations or reproductions.",
         ),
     ] = None,
     json: flags.Json = False,
@@ -139,6 +139,13 @@ def _recipes() -> Iterable[Entry]:
     return [Entry(name, about(text)) for name, text in shipped().items()]
 
 
+def _recalibrations() -> Iterable[Entry]:
+    from holdfast.uncertainty import RECALIBRATIONS, SETS
+
+    kinds: dict[str, Any] = {**RECALIBRATIONS, **{f"sets {name}": kind for name, kind in SETS.items()}}
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in kinds.items()]
+
+
 def about(recipe: str) -> str:
     """What the comment at the head of a recipe says, as one line."""
     head = takewhile(lambda line: line.startswith("#"), recipe.splitlines())
@@ -165,6 +172,7 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "augmentations": _augmentations,
     "penalties": _penalties,
     "recipes": _recipes,
+    "recalibrations": _recalibrations,
     "reproductions": _reproductions,
 }
 

@@ -1,5 +1,5 @@
-"""Models: architectures by name, normalisation inside the model, steps that defend it, folders with a card, and a
-user's own files.
+"""Models: architectures by name, normalisation inside the model, steps that defend it, maps that correct its
+confidence, folders with a card, and a user's own files.
 
 A model is a torch module from pictures (N, C, H, W), floating, in [0, 1], to logits (N, K).
 """
@@ -9,7 +9,8 @@ from holdfast.models.cast import Cast
 from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
 from holdfast.models.defended import Defended, bridged_steps, random_steps
 from holdfast.models.normalized import Normalized
-from holdfast.models.opening import Opened, check_answer, open_model
+from holdfast.models.opening import Opened, card_of, check_answer, open_model
+from holdfast.models.recalibrated import Recalibrated
 from holdfast.models.steps import JPEG, BitDepth, GaussianNoise, ResizePad, Step
 from holdfast.models.user import load_user
 from holdfast.models.weights import count_parameters, fit, read_weights, weights_sha256
@@ -26,12 +27,14 @@ __all__ = [
     "GaussianNoise",
     "Normalized",
     "Opened",
+    "Recalibrated",
     "ResizePad",
     "Step",
     "Wrapped",
     "architecture",
     "bridged_steps",
     "build",
+    "card_of",
     "check_answer",
     "count_parameters",
     "fit",

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from holdfast.errors import HoldfastError, ModelError, OptionError
 from holdfast.files import dump_json, sha256, sha256_of_file, write_atomically
+from holdfast.models import maps
 from holdfast.models.catalogue import architecture, build, outline
 from holdfast.models.parts import Shape
+from holdfast.models.recalibrated import Recalibrated
 from holdfast.models.weights import fit, read_weights
 from holdfast.options import to_plain
 
@@ -25,7 +28,8 @@ class Card:
     """What a model is, so that it can be built again: architecture, options, pictures, classes, training.
 
     `options` are fields of the architecture's record; `training` is plain JSON (recipe, scores) that nothing
-    here reads.
+    here reads; `recalibration` has name and sizes of the map that the logits go through (`maps.named`), under `map`,
+    and else plain JSON on how it was fitted.
     Raises: `OptionError` for an unknown architecture, a shape, class list or normalisation that cannot be.
     """
 
@@ -37,6 +41,7 @@ class Card:
     mean: tuple[float, ...] | Literal["pixels"] | None = None
     std: tuple[float, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    recalibration: Mapping[str, Any] | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -46,11 +51,19 @@ class Card:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
             raise OptionError(f"Card: classes={self.classes!r}; allowed: the names of the classes, in order.")
-        outline(**self._arguments())
+        self.outline()
 
     def build(self, seed: int | None = None) -> nn.Module:
         """A fresh model of this card, with untrained weights (see `catalogue.build`)."""
-        return build(**self._arguments(), seed=seed)
+        return self._mapped(build(**self._arguments(), seed=seed))
+
+    def outline(self) -> nn.Module:
+        """The same without memory behind its weights: their names and shapes only."""
+        with torch.device("meta"):
+            return self._mapped(outline(**self._arguments()))
+
+    def _mapped(self, model: nn.Module) -> nn.Module:
+        return model if self.recalibration is None else Recalibrated(model, maps.build(self.recalibration["map"]))
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -78,7 +91,7 @@ def save(folder: Path | str, model: nn.Module, card: Card) -> Card:
     plain = to_plain(replace(card, options=full))
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     shapes = {name: value.to("meta") for name, value in state.items()}
-    fit(outline(**card._arguments()), shapes, f"the model to save as {card.architecture!r}")
+    fit(card.outline(), shapes, f"the model to save as {card.architecture!r}")
     content = to_bytes(state, {"format": "pt"})
     write_atomically(folder / WEIGHTS, content)
     write_atomically(folder / CARD, dump_json(plain | {"weights_file_sha256": sha256(content)}))
@@ -106,9 +119,12 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
             "Save or copy the whole folder again."
         )
     model = card.build(seed=0)
-    dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
+    network = model.model if isinstance(model, Recalibrated) else model  # a map keeps float64, whatever the model is in
+    inside = "model." if isinstance(model, Recalibrated) else ""
+    floats = {name: value.dtype for name, value in state.items() if value.is_floating_point()}
+    dtypes = {dtype for name, dtype in floats.items() if name.startswith(inside)}
     if len(dtypes) == 1:
-        model = model.to(dtypes.pop())
+        network.to(dtypes.pop())
     fit(model, state, f"{str(folder / WEIGHTS)!r}")
     return model.eval(), card
 
@@ -125,6 +141,7 @@ def _read_card(path: Path) -> tuple[Card, str]:
                 f"{str(path)!r} has format {plain.get('format')!r}; allowed: {FORMAT}. "
                 "It was written by another version of holdfast: use that one, or train again."
             )
+        plain.setdefault("recalibration", None)  # cards of models without one were written without the entry at first
         return Card(**{entry.name: plain[entry.name] for entry in fields(Card)}), expected
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OptionError) as error:
         why = str(error) if isinstance(error, HoldfastError) else f"{type(error).__name__}: {error}"

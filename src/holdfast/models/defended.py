@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from holdfast.errors import OptionError
+from holdfast.models.maps import Stairs
 from holdfast.models.steps import Step
 from holdfast.models.wrapped import Wrapped
 
@@ -45,6 +46,7 @@ def random_steps(model: object) -> list[str]:
 
 
 def bridged_steps(model: object) -> list[str]:
-    """The names of the steps in `model` whose declared gradient is not their own."""
+    """The names of the steps in `model`, and of maps of its logits, whose declared gradient is not their own."""
     named = model.named_modules() if isinstance(model, nn.Module) else []
-    return [name for name, module in named if isinstance(module, Step) and module.backward != "exact"]
+    kinds = (Step, Stairs)
+    return [name for name, module in named if isinstance(module, kinds) and module.backward != "exact"]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from holdfast.errors import ModelError, OptionError, unknown
 from holdfast.models.cards import CARD, Card, load
 from holdfast.models.catalogue import ARCHITECTURES, architecture, build
-from holdfast.models.normalized import PIXELS
+from holdfast.models.normalized import PIXELS, Normalized
 from holdfast.models.parts import Shape
 from holdfast.models.user import is_user_model, load_user
+from holdfast.models.user_net import sha256_of
 from holdfast.models.weights import fit, read_weights
+from holdfast.options import to_plain
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,28 @@ def open_model(
     if shape is not None and classes is not None:
         check_answer(model, shape, classes, text)
     return Opened(model, card, text)
+
+
+def card_of(
+    opened: Opened, shape: Shape, classes: tuple[str, ...], options: Mapping[str, object] | None = None
+) -> Card:
+    """The card of an opened model that came without one, so that it can be saved as a model folder.
+
+    Args: `shape` and `classes` of the data; `options` that a registered architecture was opened with. A FILE.py:FACTORY
+    is named by its file's hash, and runs again when the folder is loaded.
+    Raises: `OptionError` for options that do not exist.
+    """
+    if is_user_model(opened.source):
+        given: Mapping[str, object] = {"sha256": sha256_of(opened.source)}
+        return Card(architecture=opened.source, options=given, shape=shape, classes=classes)
+    mean: tuple[float, ...] | Literal["pixels"] | None = None
+    std = None
+    if isinstance(opened.model, Normalized):
+        single = opened.model.mean.numel() == shape[0]
+        mean = tuple(opened.model.mean.flatten().tolist()) if single else PIXELS
+        std = tuple(opened.model.std.flatten().tolist())
+    record = to_plain(architecture(opened.source, options))
+    return Card(architecture=opened.source, options=record, shape=shape, classes=classes, mean=mean, std=std)
 
 
 def _refuse(text: str, **given: object) -> None:

@@ -1,0 +1,121 @@
+"""The page about a model's calibration, from its `calibrate.json` alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.drawing import charts
+from holdfast.drawing.reliability import Bin, reliability
+from holdfast.errors import RunError
+from holdfast.files import read_object, write_atomically
+from holdfast.report import words
+from holdfast.report.page import environment
+
+FILE, PAGE = "calibrate.json", "report.html"
+FORMAT = 1
+SHARES = ("ece", "adaptive_ece", "classwise_ece", "mce", "accuracy")  # written in percent
+MEASURES = {
+    "ece": "ECE",
+    "adaptive_ece": "adaptive ECE",
+    "classwise_ece": "class-wise ECE",
+    "mce": "MCE",
+    "nll": "NLL",
+    "brier": "Brier",
+    "accuracy": "accuracy",
+    "aurc": "AURC",
+}
+
+
+def write_calibration(folder: Path) -> Path:
+    """Write report.html beside a calibrate.json and return its path.
+
+    Raises: as `page`, and `RunError` for a folder that cannot be written.
+    """
+    write_atomically(folder / PAGE, page(folder).encode())
+    return folder / PAGE
+
+
+def page(folder: Path) -> str:
+    """The whole document, as HTML text, from the folder's calibrate.json.
+
+    Raises: `RunError` for a file that is missing, damaged or of another format.
+    """
+    from jinja2 import TemplateError
+
+    plain = read_object(folder / FILE)
+    if plain.get("format") != FORMAT:
+        raise RunError(f"{str(folder / FILE)!r} has format {plain.get('format')!r}; allowed: {FORMAT}. Make it anew.")
+    try:
+        return environment().get_template("calibration.html.j2").render(context(plain))
+    except (KeyError, TypeError, TemplateError) as error:
+        raise RunError(f"{str(folder / FILE)!r} is damaged ({error!r}). Make it anew.") from error
+
+
+def context(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template uses, by name."""
+    fitted, reported, halves = plain["data"]["fit_on"], plain["data"]["on"], plain["data"]["halves"]
+    rows = [("before", plain["before"], None)] + [(one["method"], one["after"], one) for one in plain["methods"]]
+    half = "half of " if halves else ""
+    return {
+        "title": f"Calibration of {Path(plain['model']).name} on {reported['name']}",
+        "settings": [
+            reported["name"],
+            f"reported on {half}{reported['split']}, {words.plural(reported['n'], 'picture')}",
+            f"fitted on {half and 'the other '}{half}{fitted['split']}, {words.plural(fitted['n'], 'picture')}",
+            words.plural(plain["bins"], "bin"),
+        ],
+        "measures": list(MEASURES.values()),
+        "rows": [(name, [cell(values, key) for key in MEASURES], after) for name, values, after in rows],
+        "kept": plain["kept"],
+        "diagrams": [(name, diagram(name, values), values["brier_parts"]) for name, values, _ in rows],
+        "curve": curve(plain),
+        "selective": plain["selective"],
+        "sets": plain["sets"],
+        "classes": reported["classes"],
+        "facts": facts(plain),
+    }
+
+
+def cell(values: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """A measure as text, and its interval, or an empty text where it has none."""
+    shown = percent if name in SHARES else number
+    ends = values["intervals"].get(name)
+    return shown(values[name]), "" if ends is None else f"{shown(ends[0])} to {shown(ends[1])}"
+
+
+def percent(value: float) -> str:
+    """A share with two digits: calibration errors are small."""
+    return words.percent(value, 2)
+
+
+def number(value: float) -> str:
+    """Three digits."""
+    return f"{value:.3f}"
+
+
+def diagram(name: str, values: Mapping[str, Any]) -> str:
+    """The reliability diagram, as SVG."""
+    return reliability([Bin(**one) for one in values["bins"]], title=f"Accuracy over confidence, {name}", style=1)
+
+
+def curve(plain: Mapping[str, Any]) -> str:
+    """Risk over coverage, as SVG."""
+    points = tuple((share, risk) for share, risk in plain["selective"]["curve"])
+    line = charts.Line("before", 1, points)
+    return charts.lines([line], title="Share of errors over share answered", x_label="share answered", percent=True)
+
+
+def facts(plain: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Where it comes from."""
+    origin = plain["provenance"]
+    told = {
+        "Model": plain["model"],
+        "Weights": origin["weights_sha256"],
+        "Data reported, sha256": origin["data_sha256"],
+        "Data fitted on, sha256": plain["data"]["fit_on_sha256"],
+        "Seed": origin["seed"],
+        "Versions": f"holdfast {origin['holdfast']}, torch {origin['torch']}, Python {origin['python']}",
+        "Device": origin["device"],
+        "Command": " ".join(origin["command"]),
+    }
+    return [(name, value) for name, value in told.items() if value not in ("", None)]

@@ -1,0 +1,106 @@
+"""How far a classifier's confidence can be trusted, what corrects it, and which pictures to leave to somebody else.
+
+Measures (`ece`, `brier`, ...), recalibrations by name (`RECALIBRATIONS`), each fitted on held-out logits and giving a
+map that `holdfast.models.Recalibrated` puts behind the model, selective prediction and conformal sets. Everything works
+on logits (N, K) and labels (N,) int64, so on any classifier.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast.errors import unknown
+from holdfast.options import parse
+from holdfast.uncertainty.aps import APS
+from holdfast.uncertainty.bbq import BBQ
+from holdfast.uncertainty.bins import Bins, equal_mass, equal_width
+from holdfast.uncertainty.bootstrap import Interval, intervals
+from holdfast.uncertainty.brier_parts import BrierParts, brier_parts
+from holdfast.uncertainty.checks import check
+from holdfast.uncertainty.conformal import Conformal, Coverage, Rule, conformal, coverage
+from holdfast.uncertainty.histogram import Histogram
+from holdfast.uncertainty.isotonic import Isotonic
+from holdfast.uncertainty.judged import Judged, Outcome, judge, recalibrate
+from holdfast.uncertainty.lac import LAC
+from holdfast.uncertainty.matrix import Matrix, MatrixODIR
+from holdfast.uncertainty.measures import (
+    accuracy,
+    adaptive_ece,
+    brier,
+    classwise_ece,
+    ece,
+    mce,
+    nll,
+    reliability,
+)
+from holdfast.uncertainty.pictures import answers, check_apart, halves
+from holdfast.uncertainty.platt import Platt
+from holdfast.uncertainty.raps import RAPS
+from holdfast.uncertainty.recalibration import Recalibration
+from holdfast.uncertainty.selective import RiskCoverage, Threshold, risk_coverage, threshold
+from holdfast.uncertainty.temperature import Temperature
+from holdfast.uncertainty.vector import Vector
+
+__all__ = [
+    "APS",
+    "BBQ",
+    "LAC",
+    "RAPS",
+    "RECALIBRATIONS",
+    "SETS",
+    "Bins",
+    "BrierParts",
+    "Conformal",
+    "Coverage",
+    "Histogram",
+    "Interval",
+    "Isotonic",
+    "Judged",
+    "Matrix",
+    "MatrixODIR",
+    "Outcome",
+    "Platt",
+    "Recalibration",
+    "RiskCoverage",
+    "Rule",
+    "Temperature",
+    "Threshold",
+    "Vector",
+    "accuracy",
+    "adaptive_ece",
+    "answers",
+    "brier",
+    "brier_parts",
+    "build",
+    "check",
+    "check_apart",
+    "classwise_ece",
+    "conformal",
+    "coverage",
+    "ece",
+    "equal_mass",
+    "equal_width",
+    "halves",
+    "intervals",
+    "judge",
+    "mce",
+    "nll",
+    "recalibrate",
+    "reliability",
+    "risk_coverage",
+    "threshold",
+]
+
+RECALIBRATIONS: dict[str, type[Recalibration]] = {
+    kind.name: kind for kind in (Temperature, Vector, Matrix, MatrixODIR, Histogram, Isotonic, BBQ, Platt)
+}
+"""Recalibrations by name."""
+
+SETS: dict[str, type[Rule]] = {kind.name: kind for kind in (LAC, APS, RAPS)}
+"""Rules of conformal sets by name."""
+
+
+def build(name: str, options: Mapping[str, Any] | None = None) -> Recalibration:
+    """A recalibration by its name, with options as text. Raises: `OptionError` for an unknown name, option or value."""
+    if name not in RECALIBRATIONS:
+        raise unknown("recalibration", name, RECALIBRATIONS)
+    return parse(RECALIBRATIONS[name], dict(options or {}))
