@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from holdfast.cli import common, flags, given
 from holdfast.cli.screen import Screen, table
 from holdfast.errors import OptionError
@@ -34,57 +32,45 @@ def command(
     data_dir: flags.DataDir = None,
     fit_on: Annotated[
         str | None,
-        typer.Option(
+        flags.of_pictures(
             "--fit-on",
             metavar="train|validation|test",
             help="Pictures to fit on: validation for a model that `train` made of these data, else half of --on.",
-            rich_help_panel=flags.PICTURES,
         ),
     ] = None,
     on: Annotated[
         str,
-        typer.Option(
-            "--on",
-            metavar="train|validation|test",
-            help="Pictures that are reported, none of which is fitted on.",
-            rich_help_panel=flags.PICTURES,
+        flags.of_pictures(
+            "--on", metavar="train|validation|test", help="Pictures that are reported, none of which is fitted on."
         ),
     ] = "test",
     limit: flags.Limit = None,
     resize: flags.Resize = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(
+        flags.of_run(
             "--method",
             metavar="NAME[:OPTION=VALUE,...]|all|none",
             help="How to recalibrate, by default temperature; may be repeated. `none` only measures. "
             "See `holdfast list recalibrations`.",
-            rich_help_panel=flags.RUN,
         ),
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(
+        flags.of_run(
             "--keep",
             metavar="NAME",
             help="Of several methods, the one whose model is saved: temperature if among them, else the first.",
-            rich_help_panel=flags.RUN,
         ),
     ] = None,
-    bins: Annotated[int, typer.Option("--bins", help="Bins of confidence.", rich_help_panel=flags.RUN)] = 15,
+    bins: Annotated[int, flags.of_run("--bins", help="Bins of confidence.")] = 15,
     risk: Annotated[
         float,
-        typer.Option(
-            "--risk",
-            help="Share of errors wanted among answered pictures, for the threshold.",
-            rich_help_panel=flags.RUN,
-        ),
+        flags.of_run("--risk", help="Share of errors wanted among answered pictures, for the threshold."),
     ] = 0.05,
     alpha: Annotated[
         float,
-        typer.Option(
-            "--alpha", help="Share of sets of classes that may miss the right one.", rich_help_panel=flags.RUN
-        ),
+        flags.of_run("--alpha", help="Share of sets of classes that may miss the right one."),
     ] = 0.1,
     batch: flags.Batch = 256,
     seed: flags.Seed = 0,
@@ -163,11 +149,11 @@ def methods_of(texts: Sequence[str]) -> "list[Recalibration]":
             raise OptionError(f"--method {', '.join(texts)}; allowed: names, or all, or none, alone.")
         return [] if texts[0] == "none" else [build(name) for name in RECALIBRATIONS]
     entries = [given.named(text, "--method") for text in texts]
-    names = [entry["name"] for entry in entries]
+    names = [str(entry.pop("name")) for entry in entries]
     for name in names:
         if names.count(name) > 1:
             raise OptionError(f"--method {name} is given {names.count(name)} times; allowed: once. Leave one out.")
-    return [build(entry.pop("name"), entry) for entry in entries]
+    return [build(name, entry) for name, entry in zip(names, entries, strict=True)]
 
 
 def kept_of(methods: "Sequence[Recalibration]", keep: str | None) -> str | None:
