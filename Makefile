@@ -10,6 +10,7 @@ TRANSFER ?=
 UNIVERSAL ?=
 SPATIAL ?=
 TRAINING ?=
+CORRUPTIONS ?=
 # Tests use one thread each, so two processes share them; a module stays in one, with what it has prepared.
 WORKERS ?= --numprocesses=2 --dist=loadscope
 
@@ -66,6 +67,7 @@ bench: $(VENV)/.peers
 	$(RUN)/python -m bench.transfer $(TRANSFER)
 	$(RUN)/python -m bench.universal $(UNIVERSAL)
 	$(RUN)/python -m bench.spatial $(SPATIAL)
+	$(RUN)/python -m bench.corruptions $(CORRUPTIONS)
 
 screenshot: $(VENV)/.test-check
 	test -f runs/demo/report.html || $(RUN)/holdfast demo

@@ -32,6 +32,7 @@ COMMANDS = (
     "transfer",
     "substitute",
     "universal",
+    "corrupt",
     "report",
     "merge",
     "list",

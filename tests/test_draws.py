@@ -40,6 +40,15 @@ def test_distribution(kind, dtype):
     assert (np.abs(np.quantile(numbers.double().numpy(), at) - law.ppf(at)) < 5 * spread).all()
 
 
+def test_every_bit_of_a_word_is_even_and_its_lanes_own():
+    words = draws().bits(like())
+    for place in range(64):
+        ones = int((words >> place & 1).sum())
+        assert abs(ones - N * D / 2) < 5 * math.sqrt(N * D) / 2
+    assert torch.equal(words[40:60], Draws(11, torch.arange(40, 60)).bits(like(20)))
+    assert not torch.equal(words, draws().bits(like(), stream=1))
+
+
 @pytest.mark.parametrize("bins", [2, 64, 1000])
 @pytest.mark.parametrize("lowest", [False, True])
 def test_bits_are_even(bins, lowest):

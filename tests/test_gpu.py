@@ -8,6 +8,7 @@ import torch
 from holdfast import data, models, train
 from holdfast.attacks import FGSM, IFGSM, MIFGSM, PGD, Noise, run
 from holdfast.augment import AUGMENTATIONS, augmented, build
+from holdfast.corrupt import CORRUPTIONS, corrupted
 from holdfast.draws import Draws
 from holdfast.models import Recalibrated
 from holdfast.threats import L1, L2, Linf
@@ -52,6 +53,25 @@ def test_pictures_and_masks_are_augmented_as_on_the_cpu(name):
         assert other.device.type == "cuda"
         # Where rounding crosses the middle between two levels or pixels, the answer may be the other one.
         assert ((own - other.cpu()).abs() > 1e-6).double().mean() < 0.01
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_pictures_are_corrupted_as_on_the_cpu(name):
+    x, place = torch.rand(16, 3, 20, 24, generator=torch.Generator().manual_seed(0)), torch.arange(16)
+    for severity in (1, 5):
+        here = corrupted(x, name, severity, seed=3, place=place)
+        there = corrupted(x.cuda(), name, severity, seed=3, place=place.cuda())
+        assert there.device.type == "cuda"
+        # Where rounding decides between two 8-bit levels, or between a drop and none, the answer may be the other one.
+        assert ((here - there.cpu()).abs() > 1e-5).double().mean() < 0.01
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_any_split_is_corrupted_to_the_same_bits(name):
+    x, place = torch.rand(16, 3, 20, 24, generator=torch.Generator().manual_seed(0)).cuda(), torch.arange(16).cuda()
+    whole = corrupted(x, name, 4, seed=3, place=place)
+    parts = [corrupted(a, name, 4, seed=3, place=b) for a, b in zip(x.split(5), place.split(5))]
+    assert torch.equal(whole, torch.cat(parts))
 
 
 def test_rounds_do_not_wait_for_the_device():

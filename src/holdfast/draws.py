@@ -126,6 +126,10 @@ class Draws:
             )
         return _shift(self._words(like, stream), 1) % high
 
+    def bits(self, like: Tensor, stream: int = 0) -> Tensor:
+        """64 random bits an element, int64 of either sign: what the others are made of, for who wants fewer bits."""
+        return self._words(like, stream)
+
     def _uniform64(self, like: Tensor, stream: int, half: int = 0) -> Tensor:
         return _shift(self._words(like, stream, half), 11).to(torch.float64) * 2.0**-53
 

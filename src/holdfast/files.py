@@ -28,10 +28,12 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # pieces may be computed, and that may fail or be interrupted
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
         raise RunError(
             f"cannot write {str(path)!r}: {error.strerror or error}. "
             "Choose a folder that can be written and has space left, then run again."

@@ -12,6 +12,7 @@ import typer
 from holdfast.cli import (
     attack,
     calibrate,
+    corrupt,
     data,
     demo,
     doctor,
@@ -64,6 +65,7 @@ app.command("attack")(attack.command)
 app.command("transfer")(transfer.command)
 app.command("substitute")(substitute.command)
 app.command("universal")(universal.command)
+app.command("corrupt")(corrupt.command)
 app.command("report")(report.command)
 app.command("reproduce")(reproduce.command)
 app.command("merge")(merge.command)

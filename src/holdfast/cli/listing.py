@@ -27,7 +27,7 @@ def command(
         typer.Argument(
             metavar="WHAT",
             help="attacks, models, data, threats, views, suites, checks, losses, training, methods, augmentations, "
-            "penalties, recipes, recalibrations or reproductions.",
+            "corruptions, penalties, recipes, recalibrations or reproductions.",
         ),
     ] = None,
     json: flags.Json = False,
@@ -127,6 +127,12 @@ def _augmentations() -> Iterable[Entry]:
     return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in kinds.items()]
 
 
+def _corruptions() -> Iterable[Entry]:
+    from holdfast.corrupt import CORRUPTIONS
+
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in CORRUPTIONS.items()]
+
+
 def _penalties() -> Iterable[Entry]:
     from holdfast.train import PENALTIES
 
@@ -170,6 +176,7 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "training": _training,
     "methods": _methods,
     "augmentations": _augmentations,
+    "corruptions": _corruptions,
     "penalties": _penalties,
     "recipes": _recipes,
     "recalibrations": _recalibrations,
