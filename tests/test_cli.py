@@ -26,9 +26,11 @@ QUICK = "--threat linf --attack pgd --set steps=3 --no-checks --no-report"
 COMMANDS = (
     "demo",
     "train",
+    "ensemble",
     "evaluate",
     "calibrate",
     "attack",
+    "ood",
     "transfer",
     "substitute",
     "universal",

@@ -113,6 +113,7 @@ def test_command_line_page_is_what_the_commands_say():
         ("attacks", "holdfast.extract.UNIVERSAL"),
         ("models", "holdfast.models.ARCHITECTURES"),
         ("data", "holdfast.data.SETS"),
+        ("ood", "holdfast.uncertainty.SCORES"),
         ("reproduce", "holdfast.reproduce.REPRODUCTIONS"),
         ("commands", "holdfast.evaluate.SUITES"),
         ("report", "holdfast.evaluate.checks.SAMPLE_CHECKS"),
@@ -167,6 +168,13 @@ def test_examples_of_training_run(capsys):
     for code in examples("docs/training.md"):
         exec(compile(code, "docs/training.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[0].endswith("(8.0, 8.0)")
+
+
+def test_examples_of_uncertainty_run(capsys):
+    for page in ("docs/ood.md", "docs/ensembles.md"):
+        for code in examples(page):
+            exec(compile(code, page, "exec"), {})
+    assert capsys.readouterr().out == "True True\nTrue torch.Size([5])\n"
 
 
 def test_attack_in_contributing_is_the_real_one():

@@ -6,9 +6,11 @@ import shutil
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from holdfast import data, report, train
 from holdfast.attacks import PGD
+from holdfast.cli import app
 from holdfast.threats import Linf
 from holdfast.train import Adversary, Recipe, TrainOptions, card_for
 from report_fixtures import Fake, write_run
@@ -59,6 +61,16 @@ def trainings(root):
     return path, root / "unfinished"
 
 
+def suspicion(root):
+    """The folder of scores judged by noise, with scores left out and a note."""
+    pictures = data.load("digits", "train", limit=100)
+    card = card_for("mlp", pictures, {"hidden": (16,)})
+    train.train(card, pictures, recipe=Recipe(options=TrainOptions(epochs=1, batch=50)), out=root / "mlp")
+    line = f"ood --model {root / 'mlp'} --data digits --limit 40 --against noise:uniform --no-report --quiet --out"
+    assert CliRunner().invoke(app, [*line.split(), str(root / "ood")]).exit_code == 0
+    return root / "ood"
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     root = tmp_path_factory.mktemp("pages")
@@ -71,6 +83,7 @@ def pages(tmp_path_factory):
     many = write_run(root / "many", Fake(n=150, classes=tuple(f"kind {i}" for i in range(100))))
     trained, unfinished = trainings(root)
     return {
+        "suspicion": report.write([suspicion(root)]),
         "trained": report.write([trained]),
         "trainings": report.write([trained, unfinished], root / "trainings.html"),
         "one": report.write([one]),
@@ -80,7 +93,7 @@ def pages(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", ["one", "two", "three", "many", "trained", "trainings"])
+@pytest.mark.parametrize("name", ["one", "two", "three", "many", "trained", "trainings", "suspicion"])
 def test_fits_a_phone(page, pages, name):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(pages[name].as_uri())
@@ -91,7 +104,7 @@ def test_fits_a_phone(page, pages, name):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_can_be_read_in_the_light_and_in_the_dark(page, pages, scheme):
     page.emulate_media(color_scheme=scheme)
-    for name in ("two", "three", "trained", "trainings"):
+    for name in ("two", "three", "trained", "trainings", "suspicion"):
         page.goto(pages[name].as_uri())
         assert page.evaluate(FAINT) == []
 

@@ -16,9 +16,11 @@ from holdfast.cli import (
     data,
     demo,
     doctor,
+    ensemble,
     evaluate,
     listing,
     merge,
+    ood,
     report,
     reproduce,
     substitute,
@@ -59,9 +61,11 @@ def start(
 
 app.command("demo")(demo.command)
 app.command("train")(train.command)
+app.command("ensemble")(ensemble.command)
 app.command("evaluate")(evaluate.command)
 app.command("calibrate")(calibrate.command)
 app.command("attack")(attack.command)
+app.command("ood")(ood.command)
 app.command("transfer")(transfer.command)
 app.command("substitute")(substitute.command)
 app.command("universal")(universal.command)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from holdfast.data import Pictures
     from holdfast.models import Card, Opened
-    from holdfast.uncertainty import Judged, Outcome, Recalibration
+    from holdfast.uncertainty import Measured, Outcome, Recalibration
 
 TIMING = "timing.json"
 SHOWN = ("ece", "nll", "brier", "accuracy")
@@ -108,7 +108,7 @@ def command(
             tell = partial(bar.update, text=text)
             asked.append((uncertainty.answers(opened.model, some, batch=batch, progress=tell), some.labels))
     found = uncertainty.recalibrate(methods, *asked, bins=bins, seed=seed)
-    whole = found[0].before if found else uncertainty.judge(*asked[1], bins=bins, seed=seed)
+    whole = found[0].before if found else uncertainty.measured(*asked[1], bins=bins, seed=seed)
     wanted = Wanted(risk, alpha, seed)
     plain = {
         **described(opened, fitted, reported, halved, bins, seed),
@@ -244,7 +244,7 @@ def described(
 
 
 def selective(
-    fitted: "tuple[Tensor, Tensor]", reported: "tuple[Tensor, Tensor]", whole: "Judged", wanted: Wanted
+    fitted: "tuple[Tensor, Tensor]", reported: "tuple[Tensor, Tensor]", whole: "Measured", wanted: Wanted
 ) -> dict[str, Any]:
     """The threshold for the wanted risk, chosen on the one and counted on the other, and the curve."""
     from holdfast.evaluate import Rate
@@ -269,11 +269,11 @@ def selective(
     return plain
 
 
-def thinned(judged: "Judged", most: int = 200) -> list[list[float]]:
+def thinned(measured: "Measured", most: int = 200) -> list[list[float]]:
     """Some points of the risk-coverage curve, the last one always."""
-    n = len(judged.curve.risk)
+    n = len(measured.curve.risk)
     places = sorted({min(n - 1, n * step // most) for step in range(1, most + 1)})
-    return [[float(judged.curve.coverage[p]), float(judged.curve.risk[p])] for p in places]
+    return [[float(measured.curve.coverage[p]), float(measured.curve.risk[p])] for p in places]
 
 
 def sets(
@@ -315,7 +315,7 @@ def save(folder: Path, opened: "Opened", chosen: "Outcome", fitted: "Pictures", 
 
 def shown(
     plain: dict[str, Any],
-    whole: "Judged",
+    whole: "Measured",
     found: "Sequence[Outcome]",
     model: str,
     data: str,
@@ -341,15 +341,15 @@ def shown(
     return lines
 
 
-def rates(whole: "Judged", found: "Sequence[Outcome]") -> Any:
+def rates(whole: "Measured", found: "Sequence[Outcome]") -> Any:
     """A row before and one a method."""
     rows = [("before", whole)] + [(one.method.name, one.after) for one in found]
     return table(("", *SHOWN), [(name, *map(partial(cell, one), SHOWN)) for name, one in rows], right=(1, 2, 3, 4))
 
 
-def cell(judged: "Judged", name: str) -> str:
+def cell(measured: "Measured", name: str) -> str:
     """A measure with its interval."""
-    one = judged.measures[name]
+    one = measured.measures[name]
     if name in ("ece", "accuracy"):
         return f"{100 * one.value:.2f} % ({100 * one.low:.2f} to {100 * one.high:.2f})"
     return f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})"
@@ -357,7 +357,7 @@ def cell(judged: "Judged", name: str) -> str:
 
 def changes(one: "Outcome") -> str:
     """What became of the predictions."""
-    was, now = (judged.measures["accuracy"].value for judged in (one.before, one.after))
+    was, now = (measured.measures["accuracy"].value for measured in (one.before, one.after))
     told = f"{one.method.name}: {one.changed} predictions changed, {one.mended} became right and {one.broken} wrong"
     return f"{told}; accuracy {100 * was:.2f} % before, {100 * now:.2f} % after"
 

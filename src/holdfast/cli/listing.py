@@ -27,7 +27,7 @@ def command(
         typer.Argument(
             metavar="WHAT",
             help="attacks, models, data, threats, views, suites, checks, losses, training, methods, augmentations, "
-            "corruptions, penalties, recipes, recalibrations or reproductions.",
+            "corruptions, penalties, recipes, recalibrations, scores or reproductions.",
         ),
     ] = None,
     json: flags.Json = False,
@@ -158,6 +158,12 @@ def about(recipe: str) -> str:
     return " ".join(line.removeprefix("#").strip() for line in head).removesuffix(".")
 
 
+def _scores() -> Iterable[Entry]:
+    from holdfast.uncertainty import SCORES
+
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in SCORES.items()]
+
+
 def _reproductions() -> Iterable[Entry]:
     from holdfast.reproduce import REPRODUCTIONS
 
@@ -180,6 +186,7 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "penalties": _penalties,
     "recipes": _recipes,
     "recalibrations": _recalibrations,
+    "scores": _scores,
     "reproductions": _reproductions,
 }
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +17,13 @@ from holdfast.cli.together import together
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from holdfast.data import Pictures
     from holdfast.models import Card
     from holdfast.threats import AnyThreat
-    from holdfast.train import Epoch, Plan, Trained
+    from holdfast.train import Epoch, Members, Plan, Trained
 
 
 @together
@@ -78,6 +79,19 @@ def command(
     high: flags.RecipeHigh = None,
     attack_set: flags.Set = None,
     seed: flags.RecipeSeed = None,
+    members: Annotated[
+        int | None,
+        flags.of_training("--members", min=2, metavar="N", help="Train so many models and join them into one."),
+    ] = None,
+    members_by: Annotated[
+        str,
+        flags.of_training(
+            "--members-by",
+            metavar="seeds|bagging|stacking|snapshots",
+            help="How members differ: by their seeds; also by pictures drawn anew; as seeds, with a combiner fitted on "
+            "the validation split; or cycles of one training.",
+        ),
+    ] = "seeds",
     log: Annotated[
         list[str] | None,
         flags.of_run(
@@ -96,9 +110,13 @@ def command(
     Writes a folder with the model that `evaluate --model` takes. Interrupted, it goes on with --resume.
     """
     from holdfast.report import write
-    from holdfast.train import logger, train
+    from holdfast.train import Members, logger, train
     from holdfast.train.folder import ABOUT
 
+    if members_by != "seeds" and members is None:
+        raise OptionError(f"--members-by {members_by} without --members; allowed: with it. Add --members 5.")
+    if members is not None and log:
+        raise OptionError(f"--log {log[0]} with --members; allowed: for one model. Leave it out.")
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     over = {
@@ -144,6 +162,12 @@ def command(
     held_out = load("validation") if chosen.validation else None
     folder = out or run_name(planned, recipe_file, recipe)
     card, weights = start_of(planned, pictures)
+    if members is not None:
+        ensemble(
+            Members(count=members, by=members_by),  # type: ignore[arg-type]
+            Job(screen, planned, card, weights, pictures, held_out, where, folder, resume, report),
+        )
+        return
     common.note_beginning(screen, folder / ABOUT, resume=resume)
     with screen.progress() as bar, resumable():
         trained = train(
@@ -163,6 +187,57 @@ def command(
         )
     page = write([folder]) if report and screen.shown else None  # the first of several processes writes
     screen.result(_plain(trained, planned, page), *_shown(trained, planned, data_dir, page, resume=resume))
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a training has been given, whether of one model or of several."""
+
+    screen: Screen
+    planned: "Plan"
+    card: "Card"
+    weights: "Mapping[str, Tensor] | None"
+    pictures: "Pictures"
+    held_out: "Pictures | None"
+    device: "torch.device"
+    folder: Path
+    resume: bool
+    report: bool
+
+
+def ensemble(members: "Members", job: Job) -> None:
+    """Train several models and join them; the page shows them side by side."""
+    from holdfast.cli import ensemble as joining
+    from holdfast.report import write
+    from holdfast.train import train_ensemble
+    from holdfast.train.ensembles import ABOUT
+
+    screen, recipe = job.screen, job.planned.recipe
+    common.note_beginning(screen, job.folder / ABOUT, resume=job.resume)
+    each = members.recipe(recipe).options.epochs
+    with screen.progress() as bar, resumable():
+        model, card, trained = train_ensemble(
+            job.card,
+            job.pictures,
+            members,
+            recipe=recipe,
+            weights=job.weights,
+            validation=job.held_out,
+            seed=job.planned.seed,
+            device=job.device,
+            out=job.folder,
+            resume=job.resume,
+            command=["holdfast", *sys.argv[1:]],
+            progress=lambda done, total: bar.update(done, total, "training"),
+            on_epoch=lambda number, epoch: tell(screen, epoch, each, f"member {number}, "),
+        )
+    page = None
+    if job.report and screen.shown:
+        runs = [job.folder / f"member-{number}" for number in range(members.count)]
+        page = write(runs, job.folder / "report.html")
+    lines, plain = joining.told(trained)
+    lines += [] if page is None else [f"report: {page}"]
+    joining.show(screen, job.folder, model, card, *lines, report=None if page is None else str(page), members=plain)
 
 
 def told(**values: object) -> dict[str, object]:
@@ -249,9 +324,9 @@ def run_name(planned: "Plan", file: Path | None, recipe: str | None) -> Path:
     return given.run_name(planned.model.name, planned.data.name, hardened)
 
 
-def tell(screen: Screen, epoch: "Epoch", of: int) -> None:
+def tell(screen: Screen, epoch: "Epoch", of: int, who: str = "") -> None:
     """One epoch as a line, and what went wrong in it as one line each."""
-    screen.note(epoch_line(epoch, of))
+    screen.note(who + epoch_line(epoch, of))
     for note in epoch.notes:
         screen.note(f"warning: {note}")
 

@@ -10,6 +10,7 @@ from holdfast.data.finding import locate, roots
 from holdfast.data.folder import load_folder
 from holdfast.data.pictures import Pictures
 from holdfast.data.published import Part, PublishedSet
+from holdfast.data.selection import selected, split_name
 from holdfast.data.sets import SETS
 from holdfast.data.splits import check_choice, part_of, places_of
 from holdfast.errors import DataError, OptionError, unknown
@@ -29,6 +30,7 @@ def load(
 
     A published set is looked for in `data_dir`, in the folder that HOLDFAST_DATA names, and in the cache; when it is
     in none of them it is fetched into the first of these that is named. It is verified in any case.
+    `NAME:without=CLASS,...` leaves classes out, so that a model never sees them; `NAME:only=CLASS,...` is those alone.
     Args: `split` "train", "validation" (a tenth of the publisher's training part, evenly over the classes) or "test";
         `limit` the first so many pictures of the split, all by default;
         `seed` chooses the validation pictures: ask for train and validation with the same one;
@@ -43,6 +45,10 @@ def load(
     """
     check_choice(split, limit, seed)
     given = os.fspath(name_or_folder)
+    own, choice = (given, None) if Path(given).exists() else split_name(given)
+    if choice is not None:
+        whole = load(own, split, data_dir=data_dir, seed=seed, resize=resize, progress=progress)
+        return selected(whole, choice, limit)
     if given not in SETS:
         return load_folder(_folder(name_or_folder), split, limit=limit, seed=seed, resize=resize)
     known = SETS[given]

@@ -1,5 +1,5 @@
 """Models: architectures by name, normalisation inside the model, steps that defend it, maps that correct its
-confidence, folders with a card, and a user's own files.
+confidence, models of several models, folders with a card, and a user's own files.
 
 A model is a torch module from pictures (N, C, H, W), floating, in [0, 1], to logits (N, K).
 """
@@ -8,9 +8,14 @@ from holdfast.models.cards import Card, load, save
 from holdfast.models.cast import Cast
 from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
 from holdfast.models.defended import Defended, bridged_steps, random_steps
+from holdfast.models.ensemble import Ensemble, EnsembleOf
+from holdfast.models.joining import join
+from holdfast.models.mc_dropout import MonteCarloDropout, MonteCarloDropoutOf
+from holdfast.models.members import Committee
 from holdfast.models.normalized import Normalized
 from holdfast.models.opening import Opened, card_of, check_answer, open_model
 from holdfast.models.recalibrated import Recalibrated
+from holdfast.models.stacked import Stacked, StackedOf, fit_combiner
 from holdfast.models.steps import JPEG, BitDepth, GaussianNoise, ResizePad, Step
 from holdfast.models.user import load_user
 from holdfast.models.weights import count_parameters, fit, read_weights, weights_sha256
@@ -23,12 +28,19 @@ __all__ = [
     "BitDepth",
     "Card",
     "Cast",
+    "Committee",
     "Defended",
+    "Ensemble",
+    "EnsembleOf",
     "GaussianNoise",
+    "MonteCarloDropout",
+    "MonteCarloDropoutOf",
     "Normalized",
     "Opened",
     "Recalibrated",
     "ResizePad",
+    "Stacked",
+    "StackedOf",
     "Step",
     "Wrapped",
     "architecture",
@@ -38,6 +50,8 @@ __all__ = [
     "check_answer",
     "count_parameters",
     "fit",
+    "fit_combiner",
+    "join",
     "load",
     "load_user",
     "open_model",

@@ -6,20 +6,24 @@ side of a picture it takes), one line here, one row in the test table.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import nn
 
 from holdfast.errors import OptionError, unknown
 from holdfast.models.cnn import CNN
+from holdfast.models.ensemble import EnsembleOf
 from holdfast.models.linear import Linear
+from holdfast.models.mc_dropout import MonteCarloDropoutOf
+from holdfast.models.members import Joining
 from holdfast.models.mlp import MLP
 from holdfast.models.normalized import PIXELS, Normalized, check_statistics
 from holdfast.models.parts import Shape
 from holdfast.models.preact_resnet import PreActResNet
 from holdfast.models.resnet import BottleneckResNet, ResNet
 from holdfast.models.resnext import ResNeXt
+from holdfast.models.stacked import StackedOf
 from holdfast.models.user import is_user_model
 from holdfast.models.user_net import UserNet
 from holdfast.models.wide_resnet import WideResNet
@@ -48,16 +52,20 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnext34": ResNeXt(),
     "wide-resnet-28-10": WideResNet(),
 }
+# Made of trained models, never trained themselves; a card names what its members are.
+JOINED: dict[str, type[Joining]] = {"ensemble": EnsembleOf, "mc-dropout": MonteCarloDropoutOf, "stacked": StackedOf}
 
 
-def architecture(name: str, options: Mapping[str, object] | None = None) -> Architecture:
-    """The record of a named architecture, or of a user's own FILE.py:FACTORY, with some options replaced.
+def architecture(name: str, options: Mapping[str, object] | None = None) -> Architecture | Joining:
+    """The record of a named architecture, of a user's own FILE.py:FACTORY, or of `JOINED`, with some options replaced.
 
     Values may be text.
     Raises: `OptionError` for an unknown name or option (with the nearest), or a value out of range.
     """
     if is_user_model(name):
         return parse(UserNet, {**(options or {}), "source": name})
+    if name in JOINED:
+        return parse(JOINED[name], options or {})
     if name not in ARCHITECTURES:
         raise unknown("model", name, ARCHITECTURES)
     base = ARCHITECTURES[name]
@@ -111,6 +119,8 @@ def _assemble(
 ) -> nn.Module:
     record = architecture(name, options)
     check_shape(name, shape, classes, least=record.least)
+    if isinstance(record, Joining):
+        return record.join([_member(one, shape, classes) for one in record.members], classes)
     if (mean is None) != (std is None):
         raise OptionError(f"model {name!r}: mean={mean!r}, std={std!r}; allowed: both or neither.")
     if mean is None or std is None:
@@ -122,6 +132,10 @@ def _assemble(
         raise OptionError(f"model {name!r}: mean={mean!r}; allowed: a number a channel, or {PIXELS!r}.")
     check_statistics(mean, std, channels=shape[0])
     return Normalized(record.network(shape, classes), mean, std)
+
+
+def _member(plain: Mapping[str, Any], shape: Shape, classes: int) -> nn.Module:
+    return _assemble(plain["architecture"], plain["options"], shape, classes, plain["mean"], plain["std"])
 
 
 def check_shape(name: str, shape: Shape, classes: int, *, least: int = 1) -> None:

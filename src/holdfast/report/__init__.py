@@ -17,12 +17,12 @@ def render(runs: Sequence[Path]) -> str:
     """The report of one run, or of several side by side, as HTML text.
 
     Args: `runs`: run folders, at least one, in the order of the columns: finished evaluations, or trainings, which
-    need not be finished; or a single calibration. Returns a whole HTML document.
+    need not be finished; or one folder that `calibrate` or `ood` wrote. Returns a whole HTML document.
     Raises: `RunError` for anything that is no readable run folder, an evaluation that is not finished, and trainings
     beside evaluations. Cost: no model call; the light records of all pictures are read, pixels only of the two dozen
     pictures shown.
     """
-    from holdfast.report import calibration, training
+    from holdfast.report import calibration, suspicion, training
     from holdfast.report.page import page
     from holdfast.report.run import read_all
     from holdfast.report.training_run import all_trainings
@@ -30,6 +30,8 @@ def render(runs: Sequence[Path]) -> str:
     folders = [Path(run) for run in runs]
     if len(folders) == 1 and (folders[0] / calibration.FILE).is_file():
         return calibration.page(folders[0])
+    if len(folders) == 1 and suspicion.is_suspicion(folders[0]):
+        return suspicion.page(folders[0])
     return training.page(folders) if all_trainings(folders) else page(read_all(folders))
 
 

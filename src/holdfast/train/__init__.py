@@ -3,6 +3,7 @@
 from holdfast.train.adversary import Adversary
 from holdfast.train.again import recipe_of
 from holdfast.train.awp import AWP
+from holdfast.train.ensembles import Members, join_runs, train_ensemble
 from holdfast.train.history import Count, Epoch
 from holdfast.train.inner import INNER, inner_attack
 from holdfast.train.loggers import LOGGERS, Logger, MLflow, TensorBoard, logger
@@ -45,6 +46,7 @@ __all__ = [
     "Logger",
     "Loss",
     "MLflow",
+    "Members",
     "Method",
     "ModelChoice",
     "Penalty",
@@ -59,6 +61,7 @@ __all__ = [
     "card_for",
     "file_text",
     "inner_attack",
+    "join_runs",
     "logger",
     "read_recipe",
     "recipe_of",
@@ -67,4 +70,5 @@ __all__ = [
     "slopes_of",
     "statistics",
     "train",
+    "train_ensemble",
 ]

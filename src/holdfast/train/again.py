@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.augment import AUGMENTATIONS, Mixup
 from holdfast.data import SETS
+from holdfast.data.selection import split_name
 from holdfast.errors import HoldfastError, OptionError
 from holdfast.models import ARCHITECTURES
 from holdfast.options import describe, to_plain
@@ -100,7 +101,7 @@ def _is_plain(value: Any) -> bool:
 def _data(about: Plain) -> dict[str, Any]:
     data = about["data"]
     found = {"name": data["name"], "limit": data["n"]}
-    if data["name"] not in SETS:
+    if split_name(data["name"])[0] not in SETS:
         found["resize"] = "x".join(map(str, about["model"]["shape"][1:]))
     return found if about["validation"] else {**found, "validation": False}
 

@@ -1,4 +1,5 @@
-"""How far a classifier's confidence can be trusted, what corrects it, and which pictures to leave to somebody else.
+"""What a model does not know: how far its confidence can be trusted and what corrects it, which pictures to leave to
+somebody else, the disagreement of ensembles, and scores of how unfamiliar a picture is.
 
 Measures (`ece`, `brier`, ...), recalibrations by name (`RECALIBRATIONS`), each fitted on held-out logits and giving a
 map that `holdfast.models.Recalibrated` puts behind the model, selective prediction and conformal sets. Everything works
@@ -10,6 +11,7 @@ from typing import Any
 
 from holdfast.errors import unknown
 from holdfast.options import parse
+from holdfast.uncertainty import scores, separation
 from holdfast.uncertainty.aps import APS
 from holdfast.uncertainty.bbq import BBQ
 from holdfast.uncertainty.bins import Bins, equal_mass, equal_width
@@ -17,11 +19,13 @@ from holdfast.uncertainty.bootstrap import Interval, intervals
 from holdfast.uncertainty.brier_parts import BrierParts, brier_parts
 from holdfast.uncertainty.checks import check
 from holdfast.uncertainty.conformal import Conformal, Coverage, Rule, conformal, coverage
+from holdfast.uncertainty.disagreement import Disagreement, Mixture, disagreement, mixture
 from holdfast.uncertainty.histogram import Histogram
 from holdfast.uncertainty.isotonic import Isotonic
-from holdfast.uncertainty.judged import Judged, Outcome, judge, recalibrate
+from holdfast.uncertainty.judging import Detector, Judged, Judgement, fit, judge
 from holdfast.uncertainty.lac import LAC
 from holdfast.uncertainty.matrix import Matrix, MatrixODIR
+from holdfast.uncertainty.measured import Measured, Outcome, measured, recalibrate
 from holdfast.uncertainty.measures import (
     accuracy,
     adaptive_ece,
@@ -32,10 +36,12 @@ from holdfast.uncertainty.measures import (
     nll,
     reliability,
 )
+from holdfast.uncertainty.noise import noise
 from holdfast.uncertainty.pictures import answers, check_apart, halves
 from holdfast.uncertainty.platt import Platt
 from holdfast.uncertainty.raps import RAPS
 from holdfast.uncertainty.recalibration import Recalibration
+from holdfast.uncertainty.scores import SCORES, score
 from holdfast.uncertainty.selective import RiskCoverage, Threshold, risk_coverage, threshold
 from holdfast.uncertainty.temperature import Temperature
 from holdfast.uncertainty.vector import Vector
@@ -46,17 +52,23 @@ __all__ = [
     "LAC",
     "RAPS",
     "RECALIBRATIONS",
+    "SCORES",
     "SETS",
     "Bins",
     "BrierParts",
     "Conformal",
     "Coverage",
+    "Detector",
+    "Disagreement",
     "Histogram",
     "Interval",
     "Isotonic",
     "Judged",
+    "Judgement",
     "Matrix",
     "MatrixODIR",
+    "Measured",
+    "Mixture",
     "Outcome",
     "Platt",
     "Recalibration",
@@ -76,17 +88,25 @@ __all__ = [
     "classwise_ece",
     "conformal",
     "coverage",
+    "disagreement",
     "ece",
     "equal_mass",
     "equal_width",
+    "fit",
     "halves",
     "intervals",
     "judge",
     "mce",
+    "measured",
+    "mixture",
     "nll",
+    "noise",
     "recalibrate",
     "reliability",
     "risk_coverage",
+    "score",
+    "scores",
+    "separation",
     "threshold",
 ]
 

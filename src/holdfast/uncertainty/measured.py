@@ -21,7 +21,7 @@ from holdfast.uncertainty.temperature import Temperature, at_bound
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Measured:
     """All measures of some logits: those with an interval, the others, bins, and risk against coverage."""
 
     measures: dict[str, Interval]
@@ -50,8 +50,8 @@ class Outcome:
     method: Recalibration
     map: Map
     seconds: float  # of fitting
-    before: Judged
-    after: Judged
+    before: Measured
+    after: Measured
     changed: int
     mended: int
     broken: int
@@ -71,11 +71,11 @@ class Outcome:
         }
 
 
-def judge(logits: Tensor, labels: Tensor, *, bins: int = BINS, resamples: int = 1000, seed: int = 0) -> Judged:
+def measured(logits: Tensor, labels: Tensor, *, bins: int = BINS, resamples: int = 1000, seed: int = 0) -> Measured:
     """Every measure of logits (N, K) against labels (N,) int64. Raises: as `uncertainty.check`."""
     found, y = check(logits, labels)
     said, right = confidence(found, y)
-    return Judged(
+    return Measured(
         intervals(found, y, bins=bins, resamples=resamples, seed=seed),
         classwise_ece(found, y, bins),
         brier_parts(found, y, bins),
@@ -99,7 +99,7 @@ def recalibrate(
     Raises: as `uncertainty.check`, and what a method's `fit` raises. Cost: no model call.
     """
     logits, y = check(*judged_by)
-    before = judge(logits, y, bins=bins, resamples=resamples, seed=seed)
+    before = measured(logits, y, bins=bins, resamples=resamples, seed=seed)
     found = []
     for method in methods:
         begun = perf_counter()
@@ -115,7 +115,7 @@ def recalibrate(
                 made,
                 seconds,
                 before,
-                judge(after, y, bins=bins, resamples=resamples, seed=seed),
+                measured(after, y, bins=bins, resamples=resamples, seed=seed),
                 int(changed.sum()),
                 int((now & ~was).sum()),
                 int((was & ~now).sum()),
