@@ -131,8 +131,8 @@ def test_a_model_from_elsewhere_gets_two_halves(elsewhere, tmp_path):
     assert card.architecture == f"{elsewhere}:net"
     x = data.load("digits", "test", limit=4).x()
     assert torch.allclose(model(x), model.model(x) / model.map.temperature.float())
-    both = plain("calibrate --data digits --limit 101 --fit-on validation", "--model", f"{elsewhere}:net", "--out",
-                 tmp_path / "both")  # fmt: skip
+    line = "calibrate --data digits --limit 101 --fit-on validation"
+    both = plain(line, "--model", f"{elsewhere}:net", "--out", tmp_path / "both")
     assert (both["data"]["fit_on"]["split"], both["data"]["on"]["n"]) == ("validation", 101)
 
 
@@ -154,8 +154,8 @@ def test_equal_runs_write_equal_files(trained, tmp_path):
 
 
 def test_it_says_where_predictions_changed(trained, tmp_path):
-    shown = done("calibrate --data digits --method matrix --method temperature", "--model", trained, "--out",
-                 tmp_path / "run").stdout  # fmt: skip
+    line = "calibrate --data digits --method matrix --method temperature"
+    shown = done(line, "--model", trained, "--out", tmp_path / "run").stdout
     result = json.loads((tmp_path / "run" / "calibrate.json").read_text())
     assert result["methods"][0]["changed"] > 0
     assert f"matrix: {result['methods'][0]['changed']} predictions changed" in shown

@@ -1,6 +1,7 @@
 """Models of several models: exact means, saved and loaded whole, attacked through all members."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -211,3 +212,9 @@ def test_a_joined_model_opens_where_every_model_does(tmp_path):
     opened = models.open_model(str(tmp_path), shape=SHAPE, classes=4)
     pictures = data.load("digits", limit=3)
     assert torch.equal(opened.model(pictures.x()), model(pictures.x()))
+
+
+def test_recalibrated_members_are_refused():
+    model, card = MEMBERS[1]
+    with pytest.raises(ModelError, match="member 1 is recalibrated"):
+        models.join([MEMBERS[0], (model, replace(card, recalibration={"name": "temper"}))])

@@ -109,6 +109,7 @@ def command(
 
     Writes a folder with the model that `evaluate --model` takes. Interrupted, it goes on with --resume.
     """
+    from holdfast.options import parse
     from holdfast.report import write
     from holdfast.train import Members, logger, train
     from holdfast.train.folder import ABOUT
@@ -164,7 +165,7 @@ def command(
     card, weights = start_of(planned, pictures)
     if members is not None:
         ensemble(
-            Members(count=members, by=members_by),  # type: ignore[arg-type]
+            parse(Members, {"count": members, "by": members_by}),
             Job(screen, planned, card, weights, pictures, held_out, where, folder, resume, report),
         )
         return

@@ -56,8 +56,8 @@ def join(
 
 def _fill(model: nn.Module, members: Sequence[nn.Module]) -> None:
     """Put the members' weights into their places."""
-    places = model.parts if hasattr(model, "parts") else [model.model]
-    for place, member in zip(places, members, strict=True):  # type: ignore[arg-type]
+    places = model.get_submodule("parts").children() if hasattr(model, "parts") else [model.get_submodule("model")]
+    for place, member in zip(places, members, strict=True):
         dtypes = {value.dtype for value in member.state_dict().values() if value.is_floating_point()}
         if len(dtypes) == 1:
             model.to(dtypes.pop())

@@ -14,7 +14,7 @@ from holdfast.models.ensemble import log_of_mean
 from holdfast.models.members import check_members
 from holdfast.options import option
 
-KINDS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+AnyDropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
 
 
 class MonteCarloDropout(nn.Module):
@@ -37,7 +37,8 @@ class MonteCarloDropout(nn.Module):
         check_passes(passes)
         self.model = copy.deepcopy(model)
         self.passes = passes
-        named = [(name, part) for name, part in self.model.named_modules() if isinstance(part, KINDS) and part.p > 0]
+        parts = self.model.named_modules()
+        named = [(name, part) for name, part in parts if isinstance(part, AnyDropout) and part.p > 0]
         if not named:
             raise ModelError(
                 f"Monte Carlo dropout: {type(model).__name__} has no dropout; allowed: a model with dropout layers. "
@@ -71,9 +72,9 @@ class MonteCarloDropout(nn.Module):
 class FixedDropout(nn.Module):
     """Dropout whose mask depends on the number of the pass, not on the picture, in any mode of the module."""
 
-    def __init__(self, dropout: nn.Module, seed: int, layer: int) -> None:
+    def __init__(self, dropout: AnyDropout, seed: int, layer: int) -> None:
         super().__init__()
-        self.p = float(dropout.p)  # type: ignore[arg-type]
+        self.p = float(dropout.p)
         self.channels = not isinstance(dropout, nn.Dropout)  # whole channels are dropped
         self.seed, self.layer, self.number = seed, layer, 0
         self._masks: dict[tuple[Any, ...], Tensor] = {}

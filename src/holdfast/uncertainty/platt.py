@@ -50,8 +50,8 @@ class Platt:
         # Standardised: log-odds may be in the hundreds, and steps of one size must fit slope and shift.
         centre, spread = float(f.mean()), float(f.std()) or 1.0
         start = np.array([spread, centre])
-        found = minimize(_loss, start, args=((f - centre) / spread, target), jac=True, method="L-BFGS-B",
-                         options={"maxiter": STEPS, "gtol": 1e-8})  # fmt: skip
+        data, options = ((f - centre) / spread, target), {"maxiter": STEPS, "gtol": 1e-8}
+        found = minimize(_loss, start, args=data, jac=True, method="L-BFGS-B", options=options)
         slope, shift = found.x
         return float(slope / spread), float(shift - slope * centre / spread)
 
