@@ -11,7 +11,7 @@ from torch import nn
 from holdfast import PGD, Linf, data, models
 from holdfast.attacks import run
 from holdfast.errors import ModelError, OptionError
-from holdfast.models import Card, Committee, EnsembleOf, MonteCarloDropout, MonteCarloDropoutOf, StackedOf
+from holdfast.models import Card, Committee, EnsembleOf, MonteCarloDropout, MonteCarloDropoutOf, StackedOf, maps
 from holdfast.models.stacked import mean_of, side_by_side
 
 SHAPE, CLASSES = (1, 8, 8), tuple("abcd")
@@ -217,4 +217,4 @@ def test_a_joined_model_opens_where_every_model_does(tmp_path):
 def test_recalibrated_members_are_refused():
     model, card = MEMBERS[1]
     with pytest.raises(ModelError, match="member 1 is recalibrated"):
-        models.join([MEMBERS[0], (model, replace(card, recalibration={"name": "temper"}))])
+        models.join([MEMBERS[0], (model, replace(card, recalibration={"map": maps.named(maps.Temper())}))])
