@@ -42,8 +42,8 @@ MUTANTS = [
     Mutant(
         "a threat may have a narrower box than the pictures",
         "train/checks.py",
-        "if not threat.low <= low < high <= threat.high:",
-        "if not low < high:",
+        "if not threat.low <= least <= most <= threat.high:",
+        "if not least <= most:",
         "tests/test_reproduce_deep_defense.py -k 'a_box_fits'",
     ),
     Mutant(

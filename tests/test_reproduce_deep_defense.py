@@ -21,7 +21,7 @@ from holdfast.reproduce.deep_defense.training import CHOSEN, CLEAN_DEFENSE, UNCU
 from holdfast.reproduce.part import Part
 from holdfast.threats import Linf
 from holdfast.train import Adversary, Consistency, Recipe, TrainOptions, train
-from holdfast.train.checks import check_box
+from holdfast.train.checks import check_box, check_ends
 
 FEW = Settings(
     data="digits",
@@ -117,18 +117,25 @@ def test_moved_pictures_are_trained_on_only_where_that_is_said(line):
 @pytest.mark.parametrize(
     ("part", "box", "told"),
     [
-        ({"adversary": Adversary(FGSM(), Linf(eps=0.1))}, (-1.0, 1.0), r"in \[-1, 1\] and a threat in \[0, 1\]"),
-        ({"adversary": Adversary(FGSM(), Linf(eps=0.1, low=-1.0))}, (-1.0, 1.0), None),
+        ({"adversary": Adversary(FGSM(), Linf(eps=0.1))}, (-1.0, 1.0), r"in \[-0\.5, 0\.9\] and a threat in \[0, 1\]"),
+        ({"adversary": Adversary(FGSM(), Linf(eps=0.1, low=-0.6, high=0.95))}, (-1.0, 1.0), None),
         ({"augment": (Mirror(),)}, (-1.0, 1.0), "mirror on pictures in"),
         ({"penalties": (Consistency(),)}, (0.0, 2.0), "consistency on pictures in"),
         ({"augment": (Mirror(),)}, (0.2, 0.9), None),
-        ({}, (1.0, 0.0), r"box=\(1\.0, 0\.0\)"),
     ],
 )
 def test_a_box_fits_what_takes_pictures_to_be_within_it(part, box, told):
     recipe = Recipe(options=TrainOptions(epochs=1, batch=50), **part)
+    images = torch.tensor([-0.5, 0.9]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+    pictures = Pictures("moved", "train", images, torch.tensor([0, 1]), ("a", "b"), torch.arange(2))
     with nullcontext() if told is None else pytest.raises(OptionError, match=told):
-        check_box(recipe, box)
+        check_box(recipe, box, pictures)
+
+
+@pytest.mark.parametrize("box", [(1.0, 0.0), (0.0, float("inf")), (0.0, float("nan"))])
+def test_a_box_has_two_ends(box):
+    with pytest.raises(OptionError, match="the smaller one first"):
+        check_ends(box)
 
 
 def test_the_choice_is_the_best_of_the_worst():

@@ -24,9 +24,15 @@ def check_some(pictures: Pictures) -> None:
         )
 
 
+def span(pictures: Pictures) -> tuple[float, float]:
+    """The smallest and the largest value of all pictures, as the model sees them."""
+    low, high = (float(value) for value in pictures.images.aminmax())
+    return (low, high) if pictures.images.is_floating_point() else (low / 255, high / 255)
+
+
 def check_scale(pictures: Pictures, box: tuple[float, float] = BOX) -> None:
     """Raise `DataError` for floats outside the box; bytes are always within [0, 1]."""
-    low, high = (float(value) for value in pictures.images.aminmax())
+    low, high = span(pictures)
     if pictures.images.is_floating_point() and not box[0] <= low <= high <= box[1]:
         raise DataError(
             f"{pictures.name}: values from {low:g} to {high:g}; allowed: {box[0]:g} to {box[1]:g}. Divide 0-255 "
@@ -58,16 +64,21 @@ def check_fit(
     check_answer(model, pictures.shape, len(pictures.classes), name)
 
 
-def check_box(recipe: Recipe, box: tuple[float, float]) -> None:
+def check_ends(box: tuple[float, float]) -> None:
+    """Raise `OptionError` unless a box has a lower end and an upper one."""
+    if not -math.inf < box[0] < box[1] < math.inf:
+        raise OptionError(f"train: box={box!r}; allowed: two finite numbers, the smaller one first. Pass box=(-1, 1).")
+
+
+def check_box(recipe: Recipe, box: tuple[float, float], pictures: Pictures) -> None:
     """Raise `OptionError` for a box that a part of the recipe would cut pictures to, or take them to be within."""
     low, high = box
-    if not -math.inf < low < high < math.inf:
-        raise OptionError(f"train: box={box!r}; allowed: two finite numbers, the smaller one first. Pass box=(-1, 1).")
+    least, most = span(pictures)
     for threat in () if recipe.adversary is None else recipe.adversary.threats:
-        if not threat.low <= low < high <= threat.high:
+        if not threat.low <= least <= most <= threat.high:
             raise OptionError(
-                f"train: pictures in [{low:g}, {high:g}] and a threat in [{threat.low:g}, {threat.high:g}]; allowed: a "
-                f"threat whose box holds the pictures. Give it low={low:g} and high={high:g}."
+                f"train: pictures in [{least:g}, {most:g}] and a threat in [{threat.low:g}, {threat.high:g}]; allowed: "
+                f"a threat whose box holds the pictures. Give it low={low:g} and high={high:g}."
             )
     distorting = [one.name for one in recipe.augment]
     distorting += [penalty.name for penalty in recipe.penalties if isinstance(penalty, Consistency)]

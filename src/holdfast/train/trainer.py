@@ -17,7 +17,7 @@ from holdfast.models import Card, fit, weights_sha256
 from holdfast.options import to_plain
 from holdfast.processes import joined, placed
 from holdfast.train.about import about, check_alike, training
-from holdfast.train.checks import BOX, check_box, check_fit, check_recipe
+from holdfast.train.checks import BOX, check_box, check_ends, check_fit, check_recipe
 from holdfast.train.course import Course
 from holdfast.train.epochs import epochs
 from holdfast.train.folder import Folder, begin
@@ -89,8 +89,9 @@ def train(
     here = home(net, pictures.images)
     with joined(here) as met, world_of(met, here) as world:
         course = Course(recipe or Recipe(), seed, world, start)
-        check_box(course.recipe, box)
+        check_ends(box)
         check_fit(net, pictures, validation, card.architecture if card else type(net).__name__, box)
+        check_box(course.recipe, box, pictures)
         check_recipe(course.recipe, pictures, validation, empty_classes, course.world.size)
         check_alike(course, pictures, validation)
         folder = None
