@@ -10,10 +10,13 @@ from holdfast.cli import common, flags, given
 from holdfast.cli.elsewhere import Elsewhere
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration, table
+from holdfast.cli.shifts import shifts_of, without_attack
+from holdfast.cli.shifts import shown as shown_shifts
+from holdfast.cli.shifts import told as told_shifts
 from holdfast.cli.together import together
 
 if TYPE_CHECKING:
-    from holdfast.evaluate import Evaluation, Gate
+    from holdfast.evaluate import Evaluation, Gate, Shifts
 
 
 @together
@@ -21,11 +24,70 @@ def command(
     model: flags.Model,
     data: flags.Data,
     eps: Annotated[
-        str,
+        str | None,
         flags.of_attack(
-            "--eps", metavar="NUMBERS", help="Radius or radii in pixel units, such as 8/255 or 2/255,4/255,8/255."
+            "--eps",
+            metavar="NUMBERS",
+            help="Radius or radii in pixel units, such as 8/255 or 2/255,4/255,8/255. May be left out where pictures "
+            "shift.",
         ),
-    ],
+    ] = None,
+    corruptions: Annotated[
+        list[str] | None,
+        flags.of_shift(
+            "--corruptions",
+            metavar="all|NAME[:OPTION=VALUE,...]",
+            help="Corrupt the pictures: accuracy and calibration at every severity. May be repeated, see `holdfast "
+            "list corruptions`; `all` are those that the pictures can have.",
+        ),
+    ] = None,
+    severity: Annotated[
+        str,
+        flags.of_shift("--severity", metavar="N,N,...", help="Of corruptions, from 1, slight, to 5, heavy."),
+    ] = "1,2,3,4,5",
+    severities_of: Annotated[
+        str,
+        flags.of_shift(
+            "--table",
+            metavar="auto|small|imagenet",
+            help="Whose severities: those of CIFAR-10-C, of ImageNet-C, or by the pictures' size.",
+        ),
+    ] = "auto",
+    corrupted: Annotated[
+        Path | None,
+        flags.of_shift(
+            "--corrupted",
+            metavar="FOLDER",
+            help="Take the pictures that `holdfast corrupt` wrote there instead, all or those of --corruptions; hashes "
+            "are checked.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        flags.of_shift(
+            "--baseline",
+            metavar="RUN",
+            help="Another model's folder of the same corruptions, for the mean corruption error (mCE).",
+        ),
+    ] = None,
+    shifted: Annotated[
+        list[str] | None,
+        flags.of_shift(
+            "--shifted",
+            metavar="NAME|FOLDER",
+            help="Other pictures of the same classes, by their names, such as photographs from elsewhere; may be "
+            "repeated.",
+        ),
+    ] = None,
+    label_shift: Annotated[
+        list[str] | None,
+        flags.of_shift(
+            "--label-shift",
+            metavar="dirichlet:ALPHA|CLASS=SHARE,...",
+            help="Other shares of the classes: drawn by --seed, or those named, where the others divide the rest; may "
+            "be repeated.",
+        ),
+    ] = None,
     weights: flags.Weights = None,
     model_set: flags.ModelSet = None,
     device: flags.Device = "auto",
@@ -105,20 +167,46 @@ def command(
 ) -> None:
     """Attack a classifier, verify what was found, and say whether to believe the number.
 
-    Writes a run folder with every picture's record and a report. Interrupted, it goes on with --resume.
+    With --corruptions and other shifts: how accurate and how well calibrated it stays, with --eps or without. Writes a
+    run folder with every picture's record and a report. Interrupted, it goes on with --resume.
     """
     from holdfast import threats
     from holdfast.evaluate import Gate, evaluate
+    from holdfast.report import write
     from holdfast.testing.junit import write_unfinished
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
+    part, size = given.part(shard), given.batch_size(batch)
+    shifting = shifts_of(
+        corruptions=corruptions,
+        severity=severity,
+        severities_of=severities_of,
+        corrupted=corrupted,
+        shifted=shifted,
+        label_shift=label_shift,
+        baseline=baseline,
+        data_dir=data_dir,
+        split=split,
+        limit=limit,
+        part=part,
+    )
+    if eps is None:
+        others: dict[str, Any] = {"--attack": attack, "--suite": suite, "--set": attack_set, "--threat-set": threat_set}
+        others |= {"--source": source, "--eot": eot, "--transform": transform, "--penalty": penalty, "--shard": shard}
+        others |= {"--transfer-from": transfer_from, "--at-least": at_least, "--junit": junit}
+        shifting = without_attack(shifting, others)
+        pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
+        opened = common.model_of(model, weights, model_set, pictures, device)
+        folder = out or given.run_name(model, data, "shifts")
+        made = shifting.run(screen, opened, pictures, batch=size, seed=seed, out=folder, resume=resume, name=model)
+        told_shifts(screen, made, write([folder]) if report else None)
+        return
     radii = given.numbers(eps, "--eps")
     options = given.pairs(threat_set, "--threat-set")
     within = threats.build(threat, eps=max(radii), low=low, high=high, options=options)
     around = common.views_of(transform), common.penalties(penalty)
     elsewhere = Elsewhere(attack, suite, attack_set, within, eot, source, *around)
-    part, size = given.part(shard), given.batch_size(batch)
     least, xml, use = given.gate(at_least, part), given.junit(junit, part), given.stand_in(stand_in)
     names = (
         model,
@@ -161,8 +249,13 @@ def command(
         )
     if ranks.rank():  # the first of several processes shows, writes and judges
         return
+    moved = None
+    if shifting is not None:
+        moved = shifting.run(
+            screen, opened, pictures, attack=found, batch=size, seed=seed, out=folder, resume=resume, name=model
+        )
     gate = None if least is None else Gate(least, checked=checks)
-    judged(screen, found, gate, page=report and part is None, part=part, junit=xml)
+    judged(screen, found, gate, page=report and part is None, part=part, junit=xml, shifts=moved)
 
 
 def judged(
@@ -173,6 +266,7 @@ def judged(
     page: bool,
     part: tuple[int, int] | None = None,
     junit: Path | None = None,
+    shifts: "Shifts | None" = None,
 ) -> None:
     """Write what is asked for of a finished run, show it, and raise `BelowTheGate` where it does not pass."""
     from holdfast.report import write
@@ -180,7 +274,8 @@ def judged(
 
     if junit is not None:
         write_junit(found, junit, gate)
-    told(screen, found, page=write([found.run]) if page and found.run else None, part=part, junit=junit)
+    at = write([found.run]) if page and found.run else None
+    told(screen, found, page=at, part=part, junit=junit, shifts=shifts)
     if gate is not None:
         gate.check(found)
 
@@ -192,6 +287,7 @@ def told(
     page: Path | None,
     part: tuple[int, int] | None = None,
     junit: Path | None = None,
+    shifts: "Shifts | None" = None,
 ) -> None:
     """Show an evaluation: the verdict first, then the numbers, the doubts and where everything is."""
     plain: dict[str, Any] = {
@@ -200,6 +296,7 @@ def told(
         "report": None if page is None else str(page),
         "shard": None if part is None else list(part),
         "junit": None if junit is None else str(junit),
+        **({} if shifts is None else {"shifts": shifts.summary}),
     }
     shown: list[Any] = [_verdict(found, part), "", rates(found)]
     doubts = [check for check in found.checks if check.verdict in ("fail", "warn")]
@@ -215,6 +312,8 @@ def told(
         told = ", ".join(f"{row['attack']} {row['broken']}" for row in by)
         shown += ["", f"broken at the largest radius by: {told}"]
     shown += ["", f"{forward:.1f} forward and {backward:.1f} backward passes a picture, {duration(found.seconds)}"]
+    if shifts is not None:
+        shown += ["", *shown_shifts(shifts), ""]
     if found.run is not None:
         shown.append(f"run: {found.run}")
     if page is not None:

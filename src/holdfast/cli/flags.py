@@ -10,6 +10,7 @@ import typer
 of_pictures = partial(typer.Option, rich_help_panel="Pictures")
 of_model = partial(typer.Option, rich_help_panel="Model")
 of_attack = partial(typer.Option, rich_help_panel="Attack")
+of_shift = partial(typer.Option, rich_help_panel="Shift")
 of_run = partial(typer.Option, rich_help_panel="Run")
 of_training = partial(typer.Option, rich_help_panel="Training")
 

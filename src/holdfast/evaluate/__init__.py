@@ -3,10 +3,13 @@
 from holdfast.evaluate.crossing import Cell, Crossing, cross
 from holdfast.evaluate.findings import Check, Finding
 from holdfast.evaluate.gate import Gate
+from holdfast.evaluate.label_shift import LabelShift
 from holdfast.evaluate.load import Opened, open_model
 from holdfast.evaluate.merge import merge
 from holdfast.evaluate.protocol import evaluate
 from holdfast.evaluate.result import Evaluation, Point, Progress
+from holdfast.evaluate.shift_result import Shifts
+from holdfast.evaluate.shifts import shifts
 from holdfast.evaluate.statistics import Rate
 from holdfast.evaluate.suites import SUITES, Suite, suite
 from holdfast.evaluate.verify import Meter, Verdict, verify
@@ -19,17 +22,20 @@ __all__ = [
     "Evaluation",
     "Finding",
     "Gate",
+    "LabelShift",
     "Meter",
     "Opened",
     "Point",
     "Progress",
     "Rate",
+    "Shifts",
     "Suite",
     "Verdict",
     "cross",
     "evaluate",
     "merge",
     "open_model",
+    "shifts",
     "suite",
     "verify",
 ]

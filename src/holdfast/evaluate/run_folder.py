@@ -48,6 +48,10 @@ class Memory:
         """The records of these shards as one."""
         return shards.join([self._shards[number] for number in numbers])
 
+    def record(self, number: int) -> dict[str, Tensor]:
+        """The records of one shard."""
+        return self._shards[number]
+
     def read(self, name: str) -> dict[str, Any] | None:
         """A JSON file's content."""
         return self._files.get(name)
@@ -119,6 +123,10 @@ class RunFolder:
     def records(self, numbers: Sequence[int]) -> dict[str, Tensor]:
         """The records of these shards as one, pictures left on the disk."""
         return shards.join([shards.read_records(self.shard_path(number)) for number in numbers])
+
+    def record(self, number: int) -> dict[str, Tensor]:
+        """The records of one shard, pictures left on the disk."""
+        return shards.read_records(self.shard_path(number))
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the folder, or None."""

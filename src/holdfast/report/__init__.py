@@ -1,7 +1,8 @@
 """One self-contained HTML page made only from run folders.
 
 Of evaluations: how accurate, how robust, where it fails, may I believe it. Of trainings: how they went, how they score,
-what they cost, and the recipe. Of a calibration: whether the model is as sure as it is right, before and after.
+what they cost, and the recipe. Of a calibration: whether the model is as sure as it is right, before and after. Of runs
+under shift: whether it stays so.
 
 `render` gives the page as text, `write` puts it into a file. The page needs no network and no script, follows the
 reader's light or dark setting, fits a phone and prints. The same folders give the same bytes.
@@ -17,12 +18,13 @@ def render(runs: Sequence[Path]) -> str:
     """The report of one run, or of several side by side, as HTML text.
 
     Args: `runs`: run folders, at least one, in the order of the columns: finished evaluations, or trainings, which
-    need not be finished; or one folder that `calibrate` or `ood` wrote. Returns a whole HTML document.
+    need not be finished; runs under shift, with an attack or without; or one folder that `calibrate` or `ood` wrote.
+    Returns a whole HTML document.
     Raises: `RunError` for anything that is no readable run folder, an evaluation that is not finished, and trainings
     beside evaluations. Cost: no model call; the light records of all pictures are read, pixels only of the two dozen
     pictures shown.
     """
-    from holdfast.report import calibration, suspicion, training
+    from holdfast.report import calibration, shift, suspicion, training
     from holdfast.report.page import page
     from holdfast.report.run import read_all
     from holdfast.report.training_run import all_trainings
@@ -32,6 +34,8 @@ def render(runs: Sequence[Path]) -> str:
         return calibration.page(folders[0])
     if len(folders) == 1 and suspicion.is_suspicion(folders[0]):
         return suspicion.page(folders[0])
+    if any(map(shift.is_shift_alone, folders)):
+        return shift.page(folders)
     return training.page(folders) if all_trainings(folders) else page(read_all(folders))
 
 

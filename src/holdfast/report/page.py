@@ -34,7 +34,24 @@ SECTIONS = {
 
 def page(runs: Sequence[Run]) -> str:
     """The whole document, as HTML text, for runs that were read."""
-    return environment().get_template("page.html.j2").render(context(runs))
+    return environment().get_template("page.html.j2").render(context(runs) | shifted(runs))
+
+
+def shifted(runs: Sequence[Run]) -> dict[str, Any]:
+    """The section of those runs that went on under shift; nothing where none did."""
+    from holdfast.report import shift  # which uses the templates above
+
+    named = zip((column.name for column in columns(runs)), runs, strict=True)
+    found = [
+        shift.read_shift(run.folder, name, place)
+        for place, (name, run) in enumerate(named)
+        if shift.has_shift(run.folder)
+    ]
+    if not found:
+        return {}
+    sections = {**SECTIONS}
+    before = {name: sections.pop(name) for name in ("numbers", "curve")}
+    return {"sections": {**before, "shift": "Shift", **sections}, **shift.section(found)}
 
 
 @cache

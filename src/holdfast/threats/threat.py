@@ -143,9 +143,9 @@ def box_around(x: Tensor, eps: float | Tensor, low: float, high: float) -> Limit
     """
     radius = per_lane(eps, x)
     reach = radius if isinstance(radius, Tensor) else torch.tensor(radius, dtype=x.dtype, device=x.device)
-    lower = rounded_towards((x - radius).clamp_(low, high), x, reach)
-    upper = rounded_towards((x + radius).clamp_(low, high), x, reach)
-    return lower.clamp_(low, high), upper.clamp_(low, high)
+    # A step towards `x`, which lies in the box, does not lead out of it.
+    lower, upper = ((x + side).clamp_(low, high) for side in (-radius, radius))
+    return rounded_towards(lower, x, reach), rounded_towards(upper, x, reach)
 
 
 def rounded_towards(x_adv: Tensor, x: Tensor, reach: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ from typing import Any
 from holdfast.errors import unknown
 from holdfast.options import parse
 from holdfast.uncertainty import scores, separation
+from holdfast.uncertainty.answered import Answered, answered
 from holdfast.uncertainty.aps import APS
 from holdfast.uncertainty.bbq import BBQ
 from holdfast.uncertainty.bins import Bins, equal_mass, equal_width
-from holdfast.uncertainty.bootstrap import Interval, intervals
+from holdfast.uncertainty.bootstrap import Interval, intervals, intervals_of
 from holdfast.uncertainty.brier_parts import BrierParts, brier_parts
 from holdfast.uncertainty.checks import check
 from holdfast.uncertainty.conformal import Conformal, Coverage, Rule, conformal, coverage
@@ -54,6 +55,7 @@ __all__ = [
     "RECALIBRATIONS",
     "SCORES",
     "SETS",
+    "Answered",
     "Bins",
     "BrierParts",
     "Conformal",
@@ -79,6 +81,7 @@ __all__ = [
     "Vector",
     "accuracy",
     "adaptive_ece",
+    "answered",
     "answers",
     "brier",
     "brier_parts",
@@ -95,6 +98,7 @@ __all__ = [
     "fit",
     "halves",
     "intervals",
+    "intervals_of",
     "judge",
     "mce",
     "measured",

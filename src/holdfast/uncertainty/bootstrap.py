@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from holdfast.draws import Draws
+from holdfast.errors import OptionError
+from holdfast.uncertainty.answered import Answered, answered
 from holdfast.uncertainty.bins import BINS, Bins, equal_mass, equal_width
-from holdfast.uncertainty.checks import check, check_count
-from holdfast.uncertainty.measures import confidence, distances, surprises
+from holdfast.uncertainty.checks import check_count
 
 LEVEL = 0.95
 AT_ONCE = 4_000_000  # numbers drawn together: 32 MB
@@ -38,16 +39,41 @@ def intervals(
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap; basic: Davison & Hinkley 1997, sec. 5.2.
     Raises: as `uncertainty.check`, and `OptionError` for fewer than 2 resamples.
     """
-    found, y = check(logits, labels)
+    return intervals_of(answered(logits, labels), bins=bins, resamples=resamples, seed=seed)
+
+
+def intervals_of(
+    told: Answered, *, weight: Tensor | None = None, bins: int = BINS, resamples: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """`intervals` from what each picture came to, each counted `weight` (N,) times, once where that is None.
+
+    Weights are nonnegative and finite, and may be any multiple of what is meant: 2 and 1 say the same as 1 and 0.5. The
+    edges of `adaptive_ece` are those of the unweighted pictures. Raises: `OptionError` for fewer than 2 resamples, and
+    for weights that are none, or all 0.
+    """
     check_count("intervals", "resamples", resamples, least=2)
-    said, right = confidence(found, y)
+    said, right = told.confidence, told.right
     tables = {"ece": equal_width(said, right, bins), "adaptive_ece": equal_mass(said, right, bins)}
-    singles = torch.stack([surprises(found, y), distances(found, y), right.double()], 1)
+    singles = torch.stack([told.surprise, told.distance, right.double()], 1)
     gaps = {name: _gaps(one, said - right.double()) for name, one in tables.items()}
-    drawn = _resampled(singles, gaps, tables["ece"], resamples, seed)
-    whole = _measured(torch.ones(1, len(y), dtype=torch.float64), singles, gaps, tables["ece"])
+    heavy = _weights(weight, len(told))
+    drawn = _resampled(heavy, singles, gaps, tables["ece"], resamples, seed)
+    whole = _measured(heavy[None], singles, gaps, tables["ece"])
     most = {"nll": torch.inf, "brier": 2.0}
     return {name: _interval(float(whole[name]), drawn[name], most.get(name, 1.0)) for name in whole}
+
+
+def _weights(weight: Tensor | None, n: int) -> Tensor:
+    """(N,) float64, of mean 1."""
+    if weight is None:
+        return torch.ones(n, dtype=torch.float64)
+    heavy = weight.double()
+    if heavy.shape != (n,) or not bool((heavy.isfinite() & (heavy >= 0)).all()) or not float(heavy.sum()) > 0:
+        raise OptionError(
+            f"intervals: weights of shape {tuple(heavy.shape)} for {n} pictures; allowed: ({n},), finite, >= 0 and not "
+            "all 0. Pass how much each picture is to count."
+        )
+    return heavy / heavy.mean()
 
 
 def _gaps(bins: Bins, excess: Tensor) -> Tensor:
@@ -56,9 +82,11 @@ def _gaps(bins: Bins, excess: Tensor) -> Tensor:
     return columns.scatter(1, bins.index[:, None], excess[:, None])
 
 
-def _resampled(singles: Tensor, gaps: dict[str, Tensor], bins: Bins, resamples: int, seed: int) -> dict[str, Tensor]:
+def _resampled(
+    heavy: Tensor, singles: Tensor, gaps: dict[str, Tensor], bins: Bins, resamples: int, seed: int
+) -> dict[str, Tensor]:
     """Each measure (R,) of every resample."""
-    parts = [_measured(counts, singles, gaps, bins) for counts in _counts(len(singles), resamples, seed)]
+    parts = [_measured(counts * heavy, singles, gaps, bins) for counts in _counts(len(singles), resamples, seed)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -74,13 +102,14 @@ def _counts(n: int, resamples: int, seed: int) -> Iterator[Tensor]:
 
 def _measured(counts: Tensor, singles: Tensor, gaps: dict[str, Tensor], bins: Bins) -> dict[str, Tensor]:
     """The measures (R,) of pictures counted `counts` (R, N) times."""
-    n = counts.shape[1]
+    # A resample may have drawn none of the pictures that count: its measures are 0, which an interval can show.
+    n = counts.sum(1, keepdim=True).clamp_min(1e-300)
     nll, brier, accuracy = (counts @ singles / n).unbind(1)
     found = {name: counts @ gap for name, gap in gaps.items()}
     inside = torch.zeros(len(counts), len(bins.count), dtype=torch.float64).index_add_(1, bins.index, counts)
     return {
-        **{name: gap.abs().sum(1) / n for name, gap in found.items()},
-        "mce": (found["ece"].abs() / inside.clamp_min(1)).amax(1),
+        **{name: gap.abs().sum(1) / n[:, 0] for name, gap in found.items()},
+        "mce": (found["ece"].abs() / inside.clamp_min(1e-300)).amax(1),
         "nll": nll,
         "brier": brier,
         "accuracy": accuracy,
