@@ -9,6 +9,8 @@ import torch
 from holdfast.data import Pictures
 from holdfast.reproduce import REPRODUCTIONS, networks, reproduce
 
+GREY = ("fashion-mnist", "mnist")  # sets of one channel
+
 
 def coloured(count, seed, *, split="train", side=8):
     """Ten classes, each a colour of its own under noise, away from black and white: (N, 3, side, side) bytes."""
@@ -22,9 +24,12 @@ def coloured(count, seed, *, split="train", side=8):
 
 def given(bench, name, split, limit=None):
     """As `holdfast.reproduce.networks.pictures`; of the training pictures some are wrongly labelled."""
-    assert name == "cifar-10"
+    assert name in ("cifar-10", *GREY)
     count = {"train": 200, "validation": 60, "test": 120}[split]
     found = coloured(count, {"train": 1, "validation": 2, "test": 3}[split], split=split)
+    if name in GREY:
+        channel = 1 + GREY.index(name)
+        found = replace(found, name=name, images=found.images[:, channel : channel + 1].contiguous())
     return found.take(slice(0, limit))
 
 

@@ -2,13 +2,17 @@
 
 from typing import Any
 
+from holdfast.reproduce.augmix import AUGMIX_UNDER_SHIFT
 from holdfast.reproduce.bench import Bench
+from holdfast.reproduce.calibration import CALIBRATION
 from holdfast.reproduce.capacity import CAPACITY
 from holdfast.reproduce.deep_defense import DEEP_DEFENSE_REPORT
 from holdfast.reproduce.mixup_cutout import MIXUP_CUTOUT
+from holdfast.reproduce.ood import OOD
 from holdfast.reproduce.part import Part
 from holdfast.reproduce.reproduction import Preset, Reproduction
 from holdfast.reproduce.run import Reproduced, reproduce
+from holdfast.reproduce.shift import SHIFT
 from holdfast.reproduce.svm_vs_resnet import SVM_VS_RESNET
 from holdfast.reproduce.table import (
     Cell,
@@ -17,6 +21,7 @@ from holdfast.reproduce.table import (
     Plot,
     Row,
     Table,
+    below,
     cell_of,
     descending,
     falling,
@@ -43,6 +48,7 @@ __all__ = [
     "Reproduction",
     "Row",
     "Table",
+    "below",
     "cell_of",
     "descending",
     "falling",
@@ -55,5 +61,18 @@ __all__ = [
 ]
 
 REPRODUCTIONS: dict[str, Reproduction[Any]] = {
-    one.name: one for one in (TOYS, DEEP_DEFENSE_REPORT, TV_LIPSCHITZ, SVM_VS_RESNET, CAPACITY, TRADE_OFF, MIXUP_CUTOUT)
+    one.name: one
+    for one in (
+        TOYS,
+        DEEP_DEFENSE_REPORT,
+        TV_LIPSCHITZ,
+        SVM_VS_RESNET,
+        CAPACITY,
+        TRADE_OFF,
+        MIXUP_CUTOUT,
+        CALIBRATION,
+        AUGMIX_UNDER_SHIFT,
+        SHIFT,
+        OOD,
+    )
 }

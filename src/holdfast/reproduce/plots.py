@@ -1,9 +1,12 @@
-"""What charts of reproductions share: the points of a course over epochs, bars of a column, legends."""
+"""What charts of reproductions share: the points of a course over epochs or severities, bars of a column, legends."""
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
-from holdfast.drawing.charts import Bar, Line
-from holdfast.reproduce.table import Row, mean_of
+from holdfast.drawing.charts import Bar, Line, lines
+from holdfast.reproduce import shifted
+from holdfast.reproduce.part import Part
+from holdfast.reproduce.table import Plot, Row, mean_of
 
 
 def by_epoch(values: Iterable[float]) -> tuple[tuple[float, float], ...]:
@@ -19,3 +22,16 @@ def bar_of(rows: Sequence[Row], names: Sequence[str], column: str, style: int) -
 def legend(series: Sequence[Line] | Sequence[Bar]) -> tuple[tuple[str, int], ...]:
     """(label, style) of each."""
     return tuple((one.label, one.style) for one in series)
+
+
+def over_severity(parts: Sequence[Part], what: str, title: str, group: str, names: Sequence[str]) -> Plot:
+    """Means over corruptions and seeds, a line for each network that `shifted.look` left as "looked" in the parts."""
+    drawn = []
+    for style, name in enumerate(names):
+        means = {
+            severity: fmean(shifted.at(part.found["looked"][name], what, severity) for part in parts)
+            for severity in (0, *shifted.SEVERITIES)
+        }
+        drawn.append(Line(name, style, tuple((float(severity), mean) for severity, mean in means.items())))
+    svg = lines(drawn, title=title, x_label="severity, 0 clean", percent=True)
+    return Plot(title, svg, "Means over corruptions and seeds.", legend(drawn), group)

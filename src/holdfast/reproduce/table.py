@@ -150,6 +150,28 @@ def falling(sentence: str, rows: Sequence[Row], column: str, names: Sequence[str
     return descending(sentence, rows, [(name, column) for name in names], by=by)
 
 
+def below(
+    sentence: str, rows: Sequence[Row], low: Sequence[tuple[str, str]], high: Sequence[tuple[str, str]]
+) -> Ordering:
+    """Whether the mean of each cell of `low` is smaller than that of each of `high`; a cell is (row, column).
+
+    Each seed is judged alone too. A cell that was not measured makes the ordering not measured.
+    Raises: `OptionError` for a row that is not in the table.
+    """
+    found = {cell: cell_of(rows, *cell) for cell in (*low, *high)}
+    numbers = {", ".join(cell): None if one is None else one.mean for cell, one in found.items()}
+    measured = {cell: one for cell, one in found.items() if one is not None}
+    if len(measured) < len(found):
+        return Ordering(sentence, None, numbers)
+
+    def holds(values: Mapping[tuple[str, str], float]) -> bool:
+        return max(values[cell] for cell in low) < min(values[cell] for cell in high)
+
+    shared = set.intersection(*(set(one.seeds) for one in measured.values()))
+    seeds = {seed: holds({cell: one.seeds[seed] for cell, one in measured.items()}) for seed in sorted(shared)}
+    return Ordering(sentence, holds({cell: one.mean for cell, one in measured.items()}), numbers, seeds)
+
+
 def near(sentence: str, rows: Sequence[Row], cells: Sequence[tuple[str, str]], *, within: float) -> Ordering:
     """Whether the means of `cells` lie within `within` of the published figures, which they must have."""
     found = [cell_of(rows, *cell) for cell in cells]
