@@ -2222,7 +2222,7 @@ MUTANTS = [
     ),
     Mutant(
         "the warning of a collapse stays in the folder",
-        "cli/train.py",
+        "cli/trained.py",
         "for note in epoch.notes:",
         "for note in ():",
         "tests/test_hardening.py -k command_line_warns",

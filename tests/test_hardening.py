@@ -12,7 +12,7 @@ from torch import nn
 
 from holdfast import data, train
 from holdfast.attacks import APGD, FGSM, IFGSM, MIFGSM, PGD, Climb, final_points, run
-from holdfast.cli.train import tell
+from holdfast.cli.trained import tell
 from holdfast.errors import OptionError
 from holdfast.losses.formulas import cross_entropy, kl_divergence
 from holdfast.threats import L2, Linf, Rotation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration
-from holdfast.cli.train import epoch_line
+from holdfast.cli.trained import epoch_line
 
 if TYPE_CHECKING:
     from holdfast.extract import Substitute
