@@ -1,6 +1,5 @@
 """Scores fitted on a model's training pictures, and judged by familiar and unfamiliar ones."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,7 +155,7 @@ def check_apart(fitted_on: Pictures, inside: Pictures, outside: Pictures) -> int
 
     Raises: `DataError` where they are more than one in a hundred, or where most of the familiar ones were fitted on.
     """
-    known, familiar, foreign = (_hashes(pictures) for pictures in (fitted_on, inside, outside))
+    known, familiar, foreign = (pictures.digests() for pictures in (fitted_on, inside, outside))
     own = set(familiar)
     shared = sum(one in own for one in foreign)
     if shared > SHARED * len(foreign):
@@ -171,8 +170,3 @@ def check_apart(fitted_on: Pictures, inside: Pictures, outside: Pictures) -> int
             "others. Take the test split, and fit on the training split."
         )
     return shared
-
-
-def _hashes(pictures: Pictures) -> list[bytes]:
-    rows = pictures.images.contiguous().numpy()
-    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]

@@ -1,6 +1,5 @@
 """Which pictures a recalibration is fitted on and which it is judged by, and what a model says of them."""
 
-import hashlib
 from collections.abc import Callable
 
 import torch
@@ -27,9 +26,9 @@ def halves(pictures: Pictures, seed: int = 0) -> tuple[Pictures, Pictures]:
 
 def check_apart(fitted: Pictures, judged: Pictures) -> None:
     """Raises: `DataError` where a picture, by the hash of its pixels, is among both."""
-    known = {_hash(picture): place for picture, place in zip(fitted.images, fitted.place.tolist(), strict=True)}
-    hashes = ((known.get(_hash(picture)), place) for picture, place in zip(judged.images, judged.place.tolist()))
-    shared = [(mine, place) for mine, place in hashes if mine is not None]
+    known = dict(zip(fitted.digests(), fitted.place.tolist(), strict=True))
+    found = zip(judged.digests(), judged.place.tolist(), strict=True)
+    shared = [(known[digest], place) for digest, place in found if digest in known]
     if shared:
         mine, place = shared[0]
         raise DataError(
@@ -51,7 +50,3 @@ def answers(
             if progress is not None:
                 progress(int(rows[-1]) + 1, len(pictures))
     return torch.cat(found)
-
-
-def _hash(picture: Tensor) -> bytes:
-    return hashlib.sha256(picture.contiguous().numpy().tobytes()).digest()
