@@ -105,7 +105,7 @@ def test_a_recalibrated_model_is_measured_but_not_recalibrated_again(calibrated,
     out, result = calibrated
     refused = call("calibrate --data digits", "--model", out, "--out", tmp_path / "never")
     assert refused.exit_code == 2
-    assert "recalibrated already, by temperature; allowed: --method none" in refused.stderr
+    assert "recalibrated already, by temperature; allowed: no method (--method none)" in refused.stderr
     found = plain("calibrate --data digits --method none", "--model", out, "--out", tmp_path / "again")
     after = next(one["after"] for one in result["methods"] if one["method"] == "temperature")
     assert found["methods"] == []
@@ -208,7 +208,7 @@ def test_all_leaves_out_what_cannot_be_fitted(trained, tmp_path):
         "calibrate --data digits --limit 8 --method all --json", "--model", trained, "--out", tmp_path / "run"
     )
     assert result.exit_code == 0, result.stderr
-    assert "only temperature is fitted" in result.stderr
+    assert "only temperature needs none of each class" in result.stderr
     assert [one["method"] for one in json.loads(result.stdout)["methods"]] == ["temperature"]
 
 
@@ -237,8 +237,8 @@ REFUSED = {
     "all and one more": ("--model {trained} --method all --method bbq", 2, "alone"),
     "to keep what cannot be fitted": ("--model {trained} --method all --keep bbq --limit 8", 2, "methods, temperature"),
     "to keep another": ("--model {trained} --keep bbq", 2, "allowed: one of the methods, temperature"),
-    "a risk above 1": ("--model {trained} --risk 5", 2, "--risk 5.0; allowed: between 0 and 1"),
-    "an alpha of 0": ("--model {trained} --alpha 0", 2, "--alpha 0.0; allowed: between 0 and 1"),
+    "a risk above 1": ("--model {trained} --risk 5", 2, "risk=5.0; allowed: between 0 and 1"),
+    "an alpha of 0": ("--model {trained} --alpha 0", 2, "alpha=0.0; allowed: between 0 and 1"),
     "no bins": ("--model {trained} --bins 0", 2, "bins=0; allowed: whole numbers >= 1"),
     "probabilities": ("--model {own}:probabilities", 2, "torch.log"),
     "logits that are no numbers": ("--model {own}:broken", 1, "NaN or infinite"),

@@ -2,8 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,13 +12,11 @@ from holdfast.cli.screen import Screen, table
 from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from holdfast.data import Pictures
-    from holdfast.models import Card, Opened
+    from holdfast.evaluate import Calibration
+    from holdfast.models import Opened
     from holdfast.uncertainty import Measured, Outcome, Recalibration
 
-TIMING = "timing.json"
 SHOWN = ("ece", "nll", "brier", "accuracy")
 
 
@@ -83,114 +80,64 @@ def command(
 
     Writes a folder with the recalibrated model, which `--model` takes anywhere, calibrate.json and a page.
     """
-    from holdfast import uncertainty
     from holdfast.cli.pictures import new_folder
-    from holdfast.files import dump_json, write_atomically
-    from holdfast.report.calibration import FILE, write_calibration
+    from holdfast.evaluate import CalibrationOptions, calibrate
+    from holdfast.report.calibration import write_calibration
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
-    methods = methods_of(method or ["temperature"])
-    kept = kept_of(methods, keep)
-    check_shares(risk, alpha)
+    options = CalibrationOptions(
+        methods=methods_of(method or ["temperature"]),
+        keep=keep,
+        lenient=method == ["all"],
+        bins=bins,
+        risk=risk,
+        alpha=alpha,
+        seed=seed,
+        batch=batch,
+    )
     folder = new_folder(out or given.run_name("calibrate", model, data))
     load = partial(common.pictures_of, screen, data, data_dir=data_dir, limit=limit, resize=resize)
     reported = load(on)
     opened = common.model_of(model, weights, model_set, reported, device)
-    check_once(opened, methods)
-    halved, fitted, reported = parts(screen, opened, reported, fit_on, load, seed)
-    if method == ["all"]:
-        methods = possible(screen, methods, fitted)
-        kept = kept_of(methods, keep)
+    fitted_on = to_fit_on(screen, opened, reported, fit_on, load)
     with screen.progress() as bar:
-        asked = []
-        for some, text in ((fitted, "asking on pictures to fit on"), (reported, "asking on pictures to report")):
-            tell = partial(bar.update, text=text)
-            asked.append((uncertainty.answers(opened.model, some, batch=batch, progress=tell), some.labels))
-    found = uncertainty.recalibrate(methods, *asked, bins=bins, seed=seed)
-    whole = found[0].before if found else uncertainty.measured(*asked[1], bins=bins, seed=seed)
-    wanted = Wanted(risk, alpha, seed)
-    plain = {
-        **described(opened, fitted, reported, halved, bins, seed),
-        "before": whole.to_plain(),
-        "methods": [one.to_plain() for one in found],
-        "kept": kept,
-        "selective": selective(asked[0], asked[1], whole, wanted),
-        "sets": sets(asked[0], asked[1], fitted, reported, wanted),
-    }
-    if kept is not None:
-        (chosen,) = (one for one in found if one.method.name == kept)
-        save(folder, opened, chosen, fitted, given.pairs(model_set, "--model-set"))
-    seconds = {one.method.name: round(one.seconds, 3) for one in found}
-    write_atomically(folder / FILE, dump_json(plain))
-    write_atomically(folder / TIMING, dump_json({"format": 1, "fit_seconds": seconds}))
+        found = calibrate(
+            opened,
+            reported,
+            fitted_on,
+            options,
+            model_options=given.pairs(model_set, "--model-set"),
+            out=folder,
+            command=["holdfast", *sys.argv[1:]],
+            progress=partial(bar.update, text="asking"),
+        )
+    for why in dict.fromkeys(why for _, why in found.left_out):
+        names = ", ".join(name for name, because in found.left_out if because == why)
+        screen.note(f"warning: left out: {names}: {why}")
     page = write_calibration(folder)
     screen.result(
-        {"run": str(folder), "report": str(page), "fit_seconds": seconds, **plain},
-        *shown(plain, whole, found, model, data, folder, page),
+        {"run": str(folder), "report": str(page), "fit_seconds": found.fit_seconds, **found.plain},
+        *shown(found, model, data, folder, page),
     )
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked of thresholds and sets."""
-
-    risk: float
-    alpha: float
-    seed: int
-
-
-def methods_of(texts: Sequence[str]) -> "list[Recalibration]":
-    """The methods named, with their options. Raises: `OptionError` for one that is unknown, or named twice."""
+def methods_of(texts: Sequence[str]) -> "tuple[Recalibration, ...]":
+    """The methods named, with their options. Raises: `OptionError` for one that is unknown."""
     from holdfast.uncertainty import RECALIBRATIONS, build
 
     if "none" in texts or "all" in texts:
         if len(texts) > 1:
             raise OptionError(f"--method {', '.join(texts)}; allowed: names, or all, or none, alone.")
-        return [] if texts[0] == "none" else [build(name) for name in RECALIBRATIONS]
+        return () if texts[0] == "none" else tuple(build(name) for name in RECALIBRATIONS)
     entries = [given.named(text, "--method") for text in texts]
-    names = [str(entry.pop("name")) for entry in entries]
-    for name in names:
-        if names.count(name) > 1:
-            raise OptionError(f"--method {name} is given {names.count(name)} times; allowed: once. Leave one out.")
-    return [build(name, entry) for name, entry in zip(names, entries, strict=True)]
+    return tuple(build(str(entry.pop("name")), entry) for entry in entries)
 
 
-def kept_of(methods: "Sequence[Recalibration]", keep: str | None) -> str | None:
-    """The name of the method whose model is saved; None without methods. Raises: `OptionError` for another one."""
-    names = [method.name for method in methods]
-    if keep is not None and keep not in names:
-        raise OptionError(
-            f"--keep {keep}; allowed: one of the methods, {', '.join(names) or 'of which there is none'}."
-        )
-    return keep or ("temperature" if "temperature" in names else next(iter(names), None))
-
-
-def check_shares(risk: float, alpha: float) -> None:
-    """Raises: `OptionError` unless both are shares."""
-    for flag, value in (("--risk", risk), ("--alpha", alpha)):
-        if not 0 < value < 1:
-            raise OptionError(f"{flag} {value}; allowed: between 0 and 1, such as {flag} 0.05.")
-
-
-def check_once(opened: "Opened", methods: "Sequence[Recalibration]") -> None:
-    """Raises: `OptionError` for a recalibrated model that is to be recalibrated again."""
-    if methods and opened.card is not None and opened.card.recalibration is not None:
-        raise OptionError(
-            f"--model {opened.source} is recalibrated already, by {opened.card.recalibration['method']}; allowed: "
-            "--method none, which measures it, or the model that it was made from."
-        )
-
-
-def parts(
-    screen: Screen, opened: "Opened", reported: "Pictures", fit_on: str | None, load: Any, seed: int
-) -> "tuple[bool, Pictures, Pictures]":
-    """Whether one split was halved, the pictures to fit on, and those to report, which share none.
-
-    Raises: `OptionError` for one split as both, `DataError` for splits that share pictures.
-    """
-    from holdfast.uncertainty import check_apart, halves
-
+def to_fit_on(
+    screen: Screen, opened: "Opened", reported: "Pictures", fit_on: str | None, load: "Callable[[str], Pictures]"
+) -> "Pictures | None":
+    """The pictures to fit on; None for half of those to report. Raises: `OptionError` for one split as both."""
     trained = {} if opened.card is None else opened.card.training.get("data") or {}
     here = trained.get("name") == reported.name
     if fit_on is None:
@@ -203,134 +150,23 @@ def parts(
     if here and trained.get("split") == (fit_on or reported.split):
         screen.note("warning: the model was trained on the pictures to fit on, where it is surer than on others")
     if fit_on is None:
-        fitted, rest = halves(reported, seed)
         screen.note(
             f"note: fitted on one half of {reported.split}, reported on the other; --fit-on names another split"
         )
-    else:
-        fitted, rest = load(fit_on), reported
-    check_apart(fitted, rest)
-    return fit_on is None, fitted, rest
+    return None if fit_on is None else load(fit_on)
 
 
-def possible(screen: Screen, methods: "Sequence[Recalibration]", fitted: "Pictures") -> "list[Recalibration]":
-    """Those that can be fitted: temperature alone where a class has no picture."""
-    counts = fitted.labels.bincount(minlength=len(fitted.classes))
-    if bool((counts > 0).all()):
-        return list(methods)
-    empty = ", ".join(fitted.classes[k] for k in (counts == 0).nonzero().flatten().tolist())
-    screen.note(f"warning: no picture to fit on of {empty}; only temperature is fitted, which needs none of each class")
-    return [method for method in methods if method.name == "temperature"]
-
-
-def described(
-    opened: "Opened", fitted: "Pictures", reported: "Pictures", halved: bool, bins: int, seed: int
-) -> dict[str, Any]:
-    """What was asked for, and of what."""
-    from holdfast.evaluate import provenance
-
-    return {
-        "format": 1,
-        "model": opened.source,
-        "data": {
-            "fit_on": provenance.describe_data(fitted),
-            "on": provenance.describe_data(reported),
-            "halves": halved,
-            "fit_on_sha256": fitted.sha256(),
-        },
-        "bins": bins,
-        "provenance": provenance.provenance(opened.model, reported, seed, ["holdfast", *sys.argv[1:]]),
-    }
-
-
-def selective(
-    fitted: "tuple[Tensor, Tensor]", reported: "tuple[Tensor, Tensor]", whole: "Measured", wanted: Wanted
-) -> dict[str, Any]:
-    """The threshold for the wanted risk, chosen on the one and counted on the other, and the curve."""
-    from holdfast.evaluate import Rate
-    from holdfast.uncertainty import threshold
-    from holdfast.uncertainty.measures import confidence
-
-    found = threshold(*confidence(*fitted), risk=wanted.risk)
-    plain: dict[str, Any] = {"risk": wanted.risk, "threshold": None, "aurc": whole.curve.area}
-    plain["curve"] = thinned(whole)
-    if found is not None:
-        said, right = confidence(*reported)
-        taken = found.accepts(said)
-        accepted, wrong = int(taken.sum()), int((taken & ~right).sum())
-        plain["threshold"] = {
-            "confidence_above": max(found.above, 0.0),
-            "bound": found.bound,
-            "delta": found.delta,
-            "fitted": {"accepted": found.accepted, "wrong": found.wrong, "n": found.n},
-            "coverage": Rate(accepted, len(right)).to_plain(),
-            "errors": Rate(wrong, accepted).to_plain() if accepted else None,
-        }
-    return plain
-
-
-def thinned(measured: "Measured", most: int = 200) -> list[list[float]]:
-    """Some points of the risk-coverage curve, the last one always."""
-    n = len(measured.curve.risk)
-    places = sorted({min(n - 1, n * step // most) for step in range(1, most + 1)})
-    return [[float(measured.curve.coverage[p]), float(measured.curve.risk[p])] for p in places]
-
-
-def sets(
-    fitted: "tuple[Tensor, Tensor]",
-    reported: "tuple[Tensor, Tensor]",
-    to_fit: "Pictures",
-    to_report: "Pictures",
-    wanted: Wanted,
-) -> list[dict[str, Any]]:
-    """Each rule's level, made on the one, and its coverage of the other."""
-    from holdfast.options import to_plain
-    from holdfast.uncertainty import SETS, conformal, coverage
-
-    rows = []
-    for kind in SETS.values():
-        made = conformal(kind(), *fitted, alpha=wanted.alpha, seed=wanted.seed, place=to_fit.place)
-        found = coverage(made.sets(reported[0], to_report.place), reported[1])
-        rule: dict[str, Any] = {"rule": kind.name, "options": to_plain(made.rule), "alpha": wanted.alpha}
-        rows.append({**rule, "level": made.level, **found.to_plain()})
-    return rows
-
-
-def save(folder: Path, opened: "Opened", chosen: "Outcome", fitted: "Pictures", options: dict[str, str]) -> None:
-    """Write the recalibrated model as a folder that every command takes."""
-    from holdfast import models
-    from holdfast.models import maps
-    from holdfast.options import to_plain
-
-    card: Card = opened.card or models.card_of(opened, fitted.shape, fitted.classes, options)
-    told = {
-        "map": maps.named(chosen.map),
-        "method": chosen.method.name,
-        "options": to_plain(chosen.method),
-        "backward": chosen.map.backward,
-        "fitted_on": {"name": fitted.name, "split": fitted.split, "n": len(fitted), "sha256": fitted.sha256()},
-    }
-    models.save(folder, models.Recalibrated(opened.model, chosen.map), replace(card, recalibration=told))
-
-
-def shown(
-    plain: dict[str, Any],
-    whole: "Measured",
-    found: "Sequence[Outcome]",
-    model: str,
-    data: str,
-    folder: Path,
-    page: Path,
-) -> list[Any]:
+def shown(found: "Calibration", model: str, data: str, folder: Path, page: Path) -> list[Any]:
     """For people."""
+    plain = found.plain
     fitted, reported = plain["data"]["fit_on"], plain["data"]["on"]
     half = "half of " if plain["data"]["halves"] else ""
     where = f"{half}{reported['split']} ({reported['n']} pictures)"
-    if found:
+    if found.outcomes:
         where += f", fitted on {half and 'the other '}{half}{fitted['split']} ({fitted['n']})"
-    lines: list[Any] = [f"{model} on {data}: {where}", "", rates(whole, found), ""]
-    lines += [changes(one) for one in found if one.changed]
-    lines += [f"{one.method.name}: {note}" for one in found for note in one.notes]
+    lines: list[Any] = [f"{model} on {data}: {where}", "", rates(found.before, found.outcomes), ""]
+    lines += [changes(one) for one in found.outcomes if one.changed]
+    lines += [f"{one.method.name}: {note}" for one in found.outcomes for note in one.notes]
     lines += [*answered(plain["selective"]), *(covered(row) for row in plain["sets"]), ""]
     if plain["kept"] is not None:
         lines.append(f"model: {folder}, recalibrated by {plain['kept']}")

@@ -75,9 +75,8 @@ def command(
     score of every picture, and a page.
     """
     from holdfast.cli.pictures import new_folder
-    from holdfast.files import dump_json, write_atomically
-    from holdfast.report.suspicion import FILE, SCORES_FILE, write_suspicion
-    from holdfast.uncertainty import judge
+    from holdfast.evaluate import unfamiliar
+    from holdfast.report.suspicion import write_suspicion
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -91,9 +90,9 @@ def command(
     opened = common.model_of(model, weights, model_set, inside, device)
     outside = outliers(screen, foreign, inside, split, data_dir, limit, seed)
     with screen.progress() as bar:
-        found = judge(
+        result = unfamiliar(
+            opened,
             chosen,
-            opened.model,
             fitted_on=known,
             inside=inside,
             outside=outside,
@@ -101,18 +100,18 @@ def command(
             lenient=all_of_them,
             batch=batch,
             seed=seed,
+            out=folder,
+            command=["holdfast", *sys.argv[1:]],
             progress=lambda done, total: bar.update(done, total, "looking"),
         )
-    plain = described(found, opened, known, inside, outside, seed)
-    write_atomically(folder / SCORES_FILE, columns(found, inside, outside))
-    write_atomically(folder / FILE, dump_json(plain))
+    found = result.judgement
     page = write_suspicion(folder) if report else None
     reasons = dict.fromkeys(why for _, why in found.left_out)
     for why in reasons:
         names = ", ".join(name for name, because in found.left_out if because == why)
         screen.note(f"note: left out: {names}: {why}")
     screen.result(
-        {"run": str(folder), "report": None if page is None else str(page), **plain},
+        {"run": str(folder), "report": None if page is None else str(page), **result.plain},
         f"familiar: {len(inside)} pictures of {inside.name}; unfamiliar: {len(outside)} of {outside.name}",
         *(f"note: {text}" for text in outside.notes),
         rates(found),
@@ -168,44 +167,6 @@ def outliers(
     return adapted(
         common.pictures_of(screen, named, split, data_dir=data_dir, limit=limit, resize=resize), inside.shape
     )
-
-
-def described(
-    found: "Judgement", opened: Any, known: "Pictures", inside: "Pictures", outside: "Pictures", seed: int
-) -> dict[str, Any]:
-    """What ood.json holds."""
-    from holdfast.evaluate import provenance
-    from holdfast.models import Committee
-
-    return {
-        "format": 1,
-        "model": opened.source,
-        "layer": found.layer,
-        "passes_a_picture": opened.model.cost if isinstance(opened.model, Committee) else 1,
-        "data": {
-            "fitted_on": provenance.describe_data(known),
-            "inside": provenance.describe_data(inside),
-            "outside": provenance.describe_data(outside) | {"sha256": outside.sha256()},
-        },
-        "shared": found.shared,
-        "scores": [one.to_plain() for one in found.judged],
-        "left_out": [{"score": name, "because": why} for name, why in found.left_out],
-        "seed": seed,
-        "provenance": provenance.provenance(opened.model, inside, seed, ["holdfast", *sys.argv[1:]]),
-    }
-
-
-def columns(found: "Judgement", inside: "Pictures", outside: "Pictures") -> bytes:
-    """The score of every picture, and its place in its split, as one safetensors file's content."""
-    import torch
-    from safetensors.torch import save
-
-    tensors = {"inside.place": inside.place.clone(), "outside.place": outside.place.clone()}
-    for one in found.judged:
-        tensors[f"inside.{one.score.name}"] = torch.from_numpy(one.inside)
-        tensors[f"outside.{one.score.name}"] = torch.from_numpy(one.outside)
-    content: bytes = save({name: value.contiguous() for name, value in tensors.items()})
-    return content
 
 
 def rates(found: "Judgement") -> Any:

@@ -1,5 +1,6 @@
 """From a model and pictures to a number that can be believed, and a run folder that holds the evidence."""
 
+from holdfast.evaluate.calibration import Calibration, CalibrationOptions, calibrate
 from holdfast.evaluate.crossing import Cell, Crossing, cross
 from holdfast.evaluate.findings import Check, Finding
 from holdfast.evaluate.gate import Gate
@@ -12,10 +13,13 @@ from holdfast.evaluate.shift_result import Shifts
 from holdfast.evaluate.shifts import shifts
 from holdfast.evaluate.statistics import Rate
 from holdfast.evaluate.suites import SUITES, Suite, suite
+from holdfast.evaluate.unfamiliar import Unfamiliar, unfamiliar
 from holdfast.evaluate.verify import Meter, Verdict, verify
 
 __all__ = [
     "SUITES",
+    "Calibration",
+    "CalibrationOptions",
     "Cell",
     "Check",
     "Crossing",
@@ -30,12 +34,15 @@ __all__ = [
     "Rate",
     "Shifts",
     "Suite",
+    "Unfamiliar",
     "Verdict",
+    "calibrate",
     "cross",
     "evaluate",
     "merge",
     "open_model",
     "shifts",
     "suite",
+    "unfamiliar",
     "verify",
 ]

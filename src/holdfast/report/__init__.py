@@ -30,7 +30,7 @@ def render(runs: Sequence[Path]) -> str:
     from holdfast.report.training_run import all_trainings
 
     folders = [Path(run) for run in runs]
-    if len(folders) == 1 and (folders[0] / calibration.FILE).is_file():
+    if len(folders) == 1 and calibration.is_calibration(folders[0]):
         return calibration.page(folders[0])
     if len(folders) == 1 and suspicion.is_suspicion(folders[0]):
         return suspicion.page(folders[0])

@@ -7,12 +7,12 @@ from typing import Any
 from holdfast.drawing import charts
 from holdfast.drawing.reliability import Bin, reliability
 from holdfast.errors import RunError
+from holdfast.evaluate.calibration import FILE, FORMAT
 from holdfast.files import read_object, write_atomically
 from holdfast.report import words
 from holdfast.report.page import environment
 
-FILE, PAGE = "calibrate.json", "report.html"
-FORMAT = 1
+PAGE = "report.html"
 SHARES = ("ece", "adaptive_ece", "classwise_ece", "mce", "accuracy")  # written in percent
 MEASURES = {
     "ece": "ECE",
@@ -24,6 +24,11 @@ MEASURES = {
     "accuracy": "accuracy",
     "aurc": "AURC",
 }
+
+
+def is_calibration(folder: Path) -> bool:
+    """Whether `holdfast calibrate` wrote the folder."""
+    return (folder / FILE).is_file()
 
 
 def write_calibration(folder: Path) -> Path:

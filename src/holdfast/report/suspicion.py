@@ -11,13 +11,13 @@ from holdfast.drawing.charts import Line, lines
 from holdfast.drawing.histograms import Values, histogram
 from holdfast.drawing.marks import marker
 from holdfast.errors import RunError
+from holdfast.evaluate.unfamiliar import FILE, FORMAT, SCORES_FILE
 from holdfast.files import read_object, write_atomically
 from holdfast.report import words
 from holdfast.report.page import environment
 from holdfast.uncertainty.separation import roc
 
-FILE, SCORES_FILE, PAGE = "ood.json", "scores.safetensors", "report.html"
-FORMAT = 1
+PAGE = "report.html"
 FAMILIAR, UNFAMILIAR = 1, 0  # colours of the two sets
 CURVES = 5  # the sixth mark is for chance
 MEASURES = {"auroc": "AUROC", "aupr_out": "AUPR, unfamiliar", "aupr_in": "AUPR, familiar", "fpr95": "FPR95"}

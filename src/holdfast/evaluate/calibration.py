@@ -1,0 +1,220 @@
+"""One run of calibration: measured and mended, what to leave unanswered, and the mended model as a folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from holdfast import models
+from holdfast.data import Pictures
+from holdfast.errors import OptionError
+from holdfast.evaluate import provenance
+from holdfast.evaluate.abstaining import selective, sets
+from holdfast.files import dump_json, write_atomically
+from holdfast.models import Opened, maps
+from holdfast.options import to_plain
+from holdfast.uncertainty import (
+    Measured,
+    Outcome,
+    Recalibration,
+    Temperature,
+    answers,
+    check_apart,
+    halves,
+    measured,
+    recalibrate,
+)
+from holdfast.uncertainty.bins import BINS
+
+FILE, TIMING = "calibrate.json", "timing.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationOptions:
+    """What to make of a model's confidence."""
+
+    methods: tuple[Recalibration, ...] = (Temperature(),)  # () only measures
+    keep: str | None = None  # name of the method whose model is saved: temperature if among them, else the first
+    lenient: bool = False  # leave out methods for which a class has no picture, and say so, instead of raising
+    bins: int = BINS  # of confidence
+    risk: float = 0.05  # share of errors wanted among answered pictures, in (0, 1)
+    alpha: float = 0.1  # share of sets of classes that may miss the right one, in (0, 1)
+    seed: int = 0
+    batch: int = 256  # pictures a call of the model
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        names = [method.name for method in self.methods]
+        for name in names:
+            if names.count(name) > 1:
+                raise OptionError(
+                    f"method {name} is given {names.count(name)} times; allowed: once. Leave the others out."
+                )
+        if self.keep is not None and self.keep not in names:
+            allowed = ", ".join(names) or "of which there is none"
+            raise OptionError(f"keep={self.keep!r}; allowed: one of the methods, {allowed}.")
+        for option in ("risk", "alpha"):
+            value = getattr(self, option)
+            if not 0 < value < 1:
+                raise OptionError(f"{option}={value}; allowed: between 0 and 1, such as {option}=0.05.")
+
+    @property
+    def kept(self) -> str | None:
+        """The name of the method whose model is saved; None without methods."""
+        names = [method.name for method in self.methods]
+        return self.keep or ("temperature" if "temperature" in names else next(iter(names), None))
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What was found, on pictures that nothing was fitted on."""
+
+    before: Measured
+    outcomes: tuple[Outcome, ...]  # one a method
+    kept: Outcome | None  # the one whose model is saved
+    left_out: tuple[tuple[str, str], ...]  # name of a method and why
+    plain: Mapping[str, Any]  # what calibrate.json holds
+
+    @property
+    def fit_seconds(self) -> dict[str, float]:
+        """How long each method took to fit."""
+        return {one.method.name: round(one.seconds, 3) for one in self.outcomes}
+
+
+def calibrate(
+    opened: Opened,
+    reported: Pictures,
+    fitted_on: Pictures | None = None,
+    options: CalibrationOptions | None = None,
+    *,
+    model_options: Mapping[str, str] | None = None,
+    out: Path | None = None,
+    command: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibration:
+    """Measure a model's calibration, fit what mends it, and choose which pictures to leave unanswered.
+
+    Args: `opened` as `holdfast.models.open_model` gives it; `reported` the pictures that every figure is on;
+    `fitted_on` those that methods, threshold and sets are fitted on, without a picture in common, None for two halves
+    of `reported`; `model_options` that a registered architecture was opened with; `out` a folder for calibrate.json,
+    timing.json and the kept method's model, which `open_model` takes; `command` (its words) goes on record.
+    Raises: `OptionError` for a model that is recalibrated already, or probabilities in place of logits; `DataError` for
+    shared pictures, or too few of a class; `ModelError` for answers that are not finite; `RunError` for files that
+    cannot be written.
+    Cost: one forward pass a picture; fits in seconds.
+    Source: Guo et al. 2017, arXiv:1706.04599 (recalibration); Geifman & El-Yaniv 2017, arXiv:1705.08500 (threshold).
+    """
+    chosen = options or CalibrationOptions()
+    _check_once(opened, chosen.methods)
+    halved = fitted_on is None
+    if fitted_on is None:
+        fitted_on, reported = halves(reported, chosen.seed)
+    check_apart(fitted_on, reported)
+    chosen, left_out = _possible(chosen, fitted_on)
+    fitted, judged = _asked(opened, fitted_on, reported, chosen.batch, progress)
+    found = tuple(recalibrate(chosen.methods, fitted, judged, bins=chosen.bins, seed=chosen.seed))
+    before = found[0].before if found else measured(*judged, bins=chosen.bins, seed=chosen.seed)
+    kept = next((one for one in found if one.method.name == chosen.kept), None)
+    plain = {
+        **_described(opened, fitted_on, reported, halved, chosen, command),
+        "before": before.to_plain(),
+        "methods": [one.to_plain() for one in found],
+        "kept": chosen.kept,
+        "selective": selective(fitted, judged, before.curve, chosen.risk),
+        "sets": sets(fitted, judged, (fitted_on.place, reported.place), chosen.alpha, chosen.seed),
+    }
+    result = Calibration(before, found, kept, left_out, plain)
+    if out is not None:
+        if kept is not None:
+            _save(out, opened, kept, fitted_on, model_options)
+        write_atomically(out / FILE, dump_json(plain))
+        write_atomically(out / TIMING, dump_json({"format": 1, "fit_seconds": result.fit_seconds}))
+    return result
+
+
+def _check_once(opened: Opened, methods: Sequence[Recalibration]) -> None:
+    """Raises: `OptionError` for a recalibrated model that is to be recalibrated again."""
+    if methods and opened.card is not None and opened.card.recalibration is not None:
+        raise OptionError(
+            f"model {opened.source} is recalibrated already, by {opened.card.recalibration['method']}; allowed: "
+            "no method (--method none), which measures it, or the model that it was made from."
+        )
+
+
+def _possible(
+    options: CalibrationOptions, fitted_on: Pictures
+) -> tuple[CalibrationOptions, tuple[tuple[str, str], ...]]:
+    """The options with the methods that can be fitted, if lenient, and what was left out, with the reason."""
+    counts = fitted_on.labels.bincount(minlength=len(fitted_on.classes))
+    if not options.lenient or bool((counts > 0).all()):
+        return options, ()
+    empty = ", ".join(fitted_on.classes[k] for k in (counts == 0).nonzero().flatten().tolist())
+    usable = tuple(method for method in options.methods if isinstance(method, Temperature))
+    why = f"no picture to fit on of {empty}; only temperature needs none of each class"
+    left_out = tuple((method.name, why) for method in options.methods if method not in usable)
+    return replace(options, methods=usable), left_out
+
+
+def _asked(
+    opened: Opened,
+    fitted_on: Pictures,
+    reported: Pictures,
+    batch: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Logits and labels of the pictures to fit on, and of those to report."""
+    total = len(fitted_on) + len(reported)
+
+    def told(begun: int) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, _: progress(begun + done, total)
+
+    fitted = answers(opened.model, fitted_on, batch=batch, progress=told(0))
+    judged = answers(opened.model, reported, batch=batch, progress=told(len(fitted_on)))
+    return (fitted, fitted_on.labels), (judged, reported.labels)
+
+
+def _described(
+    opened: Opened,
+    fitted_on: Pictures,
+    reported: Pictures,
+    halved: bool,
+    options: CalibrationOptions,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """What was asked for, and of what."""
+    return {
+        "format": FORMAT,
+        "model": opened.source,
+        "data": {
+            "fit_on": provenance.describe_data(fitted_on),
+            "on": provenance.describe_data(reported),
+            "halves": halved,
+            "fit_on_sha256": fitted_on.sha256(),
+        },
+        "bins": options.bins,
+        "provenance": provenance.provenance(opened.model, reported, options.seed, command),
+    }
+
+
+def _save(
+    folder: Path, opened: Opened, chosen: Outcome, fitted_on: Pictures, model_options: Mapping[str, str] | None
+) -> None:
+    """Write the recalibrated model as a folder that every command takes."""
+    card = opened.card or models.card_of(opened, fitted_on.shape, fitted_on.classes, model_options)
+    source = {
+        "name": fitted_on.name,
+        "split": fitted_on.split,
+        "n": len(fitted_on),
+        "sha256": fitted_on.sha256(),
+    }
+    told = {
+        "map": maps.named(chosen.map),
+        "method": chosen.method.name,
+        "options": to_plain(chosen.method),
+        "backward": chosen.map.backward,
+        "fitted_on": source,
+    }
+    models.save(folder, models.Recalibrated(opened.model, chosen.map), replace(card, recalibration=told))
