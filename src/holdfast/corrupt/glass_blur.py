@@ -7,13 +7,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from holdfast.corrupt.checks import one_of
 from holdfast.corrupt.corruption import Levels
 from holdfast.corrupt.fields import LEVELS, cut
 from holdfast.corrupt.filters import gaussian
 from holdfast.draws import Draws
 from holdfast.errors import OptionError
-from holdfast.options import option
+from holdfast.options import one_of, option
 
 
 @dataclass(frozen=True, kw_only=True)

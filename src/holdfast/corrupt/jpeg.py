@@ -7,11 +7,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from holdfast.corrupt.checks import one_of
 from holdfast.corrupt.corruption import Levels
 from holdfast.corrupt.fields import LEVELS, rounded
 from holdfast.draws import Draws
-from holdfast.options import option
+from holdfast.options import one_of, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ def _through_a_file(pixels: Any, quality: int) -> Any:
 
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    with Image.open(file) as read:
+    with Image.open(file, formats=("JPEG",)) as read:  # without a look at what else it could be
         return np.asarray(read)
 
 
