@@ -1,7 +1,6 @@
 """Every sub-command does its work, prints results on stdout alone, and its JSON is one object and nothing else."""
 
 import json
-import shlex
 import shutil
 import subprocess
 import sys
@@ -10,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 import holdfast
+from command_line import call, done, plain
 from holdfast import data, models
 from holdfast.attacks import ATTACKS
-from holdfast.cli import app
 from holdfast.data import SETS
 from holdfast.extract import UNIVERSAL
 from holdfast.models import ARCHITECTURES
@@ -41,22 +39,6 @@ COMMANDS = (
     "data",
     "doctor",
 )
-
-
-def call(line, *more):
-    """A command line as a user types it."""
-    return CliRunner().invoke(app, [*shlex.split(line), *map(str, more)])
-
-
-def done(line, *more):
-    result = call(line, *more)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def plain(line, *more):
-    """The JSON object that is all of stdout."""
-    return json.loads(done(line, *more, "--json").stdout)
 
 
 @pytest.fixture(scope="module")

@@ -2,32 +2,16 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
+from command_line import call, done, plain
 from holdfast import data, models, train, uncertainty
-from holdfast.cli import app
 from holdfast.errors import RunError
 from holdfast.report.calibration import write_calibration
 from holdfast.train import Recipe, TrainOptions, card_for
-
-
-def call(line, *more):
-    return CliRunner().invoke(app, [*shlex.split(line), *map(str, more)])
-
-
-def done(line, *more):
-    result = call(line, *more)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def plain(line, *more):
-    return json.loads(done(line, *more, "--json").stdout)
 
 
 @pytest.fixture(scope="module")

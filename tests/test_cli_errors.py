@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from command_line import call
 from holdfast import data, train
 from holdfast.cli import app, given, group
 from holdfast.cli.screen import Lines, Screen, duration
@@ -63,10 +63,6 @@ class Code:
     """Unpickled only by running code."""
 
     value: int = 1
-
-
-def call(line):
-    return CliRunner().invoke(app, shlex.split(line))
 
 
 EVALUATE = f"evaluate --limit 5 --out {{}}/never {FAST}"

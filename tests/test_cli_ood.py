@@ -1,38 +1,18 @@
 """`holdfast ood` and `holdfast ensemble` as users call them: what is judged, written, and refused."""
 
 import json
-import shlex
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
-from typer.testing import CliRunner
 
+from command_line import call, plain, refused
 from holdfast import data, models, report
-from holdfast.cli import app
 from holdfast.errors import DataError, OptionError, RunError
 from holdfast.report.suspicion import write_suspicion
 from holdfast.uncertainty import separation
-
-
-def call(line, *more):
-    return CliRunner().invoke(app, [*shlex.split(line), *map(str, more)])
-
-
-def plain(line, *more):
-    result = call(line, *more, "--json", "--threads", 1)
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def refused(line, *more):
-    result = call(line, *more, "--threads", 1)
-    assert result.exit_code in (1, 2)
-    assert len(result.stderr.strip().splitlines()) == 1
-    return result.exit_code, result.stderr
-
 
 TRAIN = "train --model cnn --model-set dropout=0.3 --epochs 3 --batch 64 --no-report --quiet"
 
@@ -91,7 +71,7 @@ def test_the_same_command_gives_the_same_figures(run, judged, tmp_path):
 
 def test_people_see_a_table_the_best_first(run, tmp_path):
     line = f"ood --model {run} --data digits --against noise:gaussian --limit 60 --score energy --score nearest:k=5"
-    result = call(line, "--out", tmp_path / "a", "--threads", 1)
+    result = call(line, "--out", tmp_path / "a")
     assert result.exit_code == 0, result.stderr
     assert "AUROC by DeLong" in result.stdout
     assert "familiar: 60 pictures of digits; unfamiliar: 60 of noise:gaussian" in result.stdout

@@ -1,14 +1,12 @@
 """Corrupted sets on disk: the same bits, whole files only, hashes that are checked; and the command for them."""
 
 import json
-import shlex
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from holdfast.cli import app
+from command_line import call
 from holdfast.corrupt import CORRUPTIONS, build, corrupted, stored
 from holdfast.data import Pictures, load
 from holdfast.errors import DataError, OptionError, RunError
@@ -148,10 +146,6 @@ def test_what_is_not_stored_is_told(pictures, tmp_path):
 
 
 # The command
-
-
-def call(line, *more):
-    return CliRunner().invoke(app, [*shlex.split(line), *map(str, more)])
 
 
 def test_the_command_writes_what_the_function_writes(tmp_path):

@@ -1,8 +1,6 @@
 """Accuracy and calibration under shift: errors that are known, weights by hand, resumption, and the command line."""
 
-import json
 import re
-import shlex
 from dataclasses import replace
 
 import pytest
@@ -11,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
-from typer.testing import CliRunner
 
+from command_line import call, plain
 from holdfast import data, evaluate, report, uncertainty
-from holdfast.cli import app
 from holdfast.corrupt import CORRUPTIONS, EXTRA, build, corrupted, stored
 from holdfast.corrupt.fields import cut
 from holdfast.data import Pictures
@@ -372,16 +369,6 @@ def test_an_attack_is_told_beside():
 
 
 # The command line and the page.
-
-
-def call(line, *more):
-    return CliRunner().invoke(app, [*shlex.split(line), *map(str, more)])
-
-
-def plain(line, *more):
-    result = call(line, *more, "--json", "--threads", 1)
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")
