@@ -9,7 +9,7 @@ from holdfast.access.answer import Answer, Gradient, Jacobian, Labels, Scores
 from holdfast.access.borrow import borrow
 from holdfast.access.level import Access
 from holdfast.access.meter import Budget, Meter
-from holdfast.access.oracle import Oracle, Part
+from holdfast.access.oracle import Oracle, Part, Refusal
 from holdfast.access.query import Objective, Query, View
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Oracle",
     "Part",
     "Query",
+    "Refusal",
     "Scores",
     "View",
     "borrow",

@@ -19,6 +19,20 @@ Rendering = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """That a model may refuse to answer, by a class more: for an attacker as good as the right answer."""
+
+    refused: int  # the last class
+    label: Tensor  # (N,) int64, of each picture
+
+    def merged(self, logits: Tensor, picture: Tensor) -> Tensor:
+        """Logits (P, K) of which the label's is the larger of its own and that of refusal, from (P, K + 1)."""
+        label = self.label[picture][:, None]
+        safe = torch.maximum(logits.gather(1, label), logits[:, self.refused :])
+        return logits[:, : self.refused].scatter(1, label, safe)
+
+
+@dataclass(frozen=True)
 class Part:
     """Points that share their objectives; parts of several attacks go to the model as one batch."""
 
@@ -49,10 +63,19 @@ class Oracle:
     A model that works in place on its input is found out when it is first asked, by the version that torch counts for
     every tensor, and gets copies from then on: what it overwrites are points that the attack still needs.
     With `render` the points are not pictures but what pictures are made of; gradients are with respect to them.
+    With `refusal` all learn of the model's answer as if to be refused were to be answered rightly, so that no attack
+    needs to know of it; but for objectives that say so by `whole`, which are given all logits.
     """
 
-    def __init__(self, model: Model, batch: int, meter: Meter, render: Rendering | None = None) -> None:
-        self.model, self.batch, self.meter, self.render = model, batch, meter, render
+    def __init__(
+        self,
+        model: Model,
+        batch: int,
+        meter: Meter,
+        render: Rendering | None = None,
+        refusal: Refusal | None = None,
+    ) -> None:
+        self.model, self.batch, self.meter, self.render, self.refusal = model, batch, meter, render, refusal
         self._nothing = torch.empty(0)  # the logits of no points, once the model has answered
         self._in_place: bool | None = None  # whether the model writes to its input, once it has been asked
 
@@ -94,7 +117,7 @@ class Oracle:
         if not len(part.points):
             return self._nothing  # many a model cannot take an empty batch
         self.meter.count(part.picture)
-        logits = self._ask(part.seen(self._rendered(part.points, [part])))
+        logits = self._seen(self._ask(part.seen(self._rendered(part.points, [part]))), [part])
         self._nothing = logits[:0]
         return logits
 
@@ -105,8 +128,11 @@ class Oracle:
         with torch.enable_grad():
             points = points.detach().requires_grad_()
             logits = self._ask(views(self._rendered(points, parts), parts, sizes))
-            rows = split(logits, sizes)
-            losses = [tuple(f(z, part.goal) for f in part.objectives) for z, part in zip(rows, parts, strict=True)]
+            rows, whole = split(self._seen(logits, parts), sizes), split(logits, sizes)
+            losses = [
+                tuple(f(whole[i] if sees_all(f) else rows[i], part.goal) for f in part.objectives)
+                for i, part in enumerate(parts)
+            ]
             # Pictures do not mix in evaluation mode, so the gradient of the sum holds each picture's own.
             totals = [sum_of([loss[k] for loss in losses]) for k in range(passes)]
         for part in parts:
@@ -127,7 +153,7 @@ class Oracle:
         wanted = part.classes.shape[1]
         with torch.enable_grad():
             points = part.points.detach().requires_grad_()
-            logits = self._ask(part.seen(self._rendered(points, [part])))
+            logits = self._seen(self._ask(part.seen(self._rendered(points, [part]))), [part])
             wholes = logits.gather(1, part.classes)
             if part.against is not None:
                 wholes = wholes - logits.gather(1, part.against[:, None])
@@ -139,6 +165,12 @@ class Oracle:
     def _rendered(self, points: Tensor, parts: Sequence[Part]) -> Tensor:
         """The pictures that the points of some parts stand for: themselves, but where they are parameters."""
         return points if self.render is None else self.render(points, torch.cat([part.picture for part in parts]))
+
+    def _seen(self, logits: Tensor, parts: Sequence[Part]) -> Tensor:
+        """What is learnt of the model's answer."""
+        if self.refusal is None:
+            return logits
+        return self.refusal.merged(logits, torch.cat([part.picture for part in parts]))
 
     def _ask(self, points: Tensor) -> Tensor:
         """The model's answer to points that it must not change; it gets a copy unless it is known to leave them be."""
@@ -165,6 +197,11 @@ def views(points: Tensor, parts: Sequence[Part], sizes: list[int]) -> Tensor:
 def split(values: Tensor, sizes: list[int]) -> Sequence[Tensor]:
     """Rows of `values` in parts of these sizes; a single part is the tensor itself, which spares two calls a round."""
     return torch.split(values, sizes) if len(sizes) > 1 else [values]
+
+
+def sees_all(objective: Objective) -> bool:
+    """Whether an objective is given the logits with that of refusal; said by `whole = True`."""
+    return bool(getattr(objective, "whole", False))
 
 
 def sum_of(values: Sequence[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Scores, borrow
+from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Refusal, Scores, borrow
 from holdfast.access.answer import keep_lanes
 from holdfast.access.borrow import Model, home
 from holdfast.attacks.asking import affordable, ask, look, restricted, unchanged
@@ -25,6 +25,7 @@ from holdfast.attacks.result import AttackResult
 from holdfast.draws import Draws
 from holdfast.lanes import map_lanes, take
 from holdfast.losses import Goal, objectives
+from holdfast.models import refused_class
 from holdfast.threats import AnyThreat, Rendered, Threat
 
 Progress = Callable[[int, int], None]
@@ -67,7 +68,8 @@ def run(
     every lane saw.
 
     A picture that is misclassified from the start is returned untouched, unless the highest loss is wanted, as is
-    one whose target is its own class.
+    one whose target is its own class. A guarded model (`holdfast.models.Guarded`) is attacked with its detector: what it
+    refuses counts as answered rightly.
     The model is used in evaluation mode without parameter gradients and given back as found, also after an error.
 
     Raises: `ModelError` when the model answers with a wrong shape, or not finitely on unchanged pictures; `DataError`
@@ -87,8 +89,10 @@ def run(
     moved, shown, ball = seen_from(threat, x.to(there))
     record = Record(moved, aim)
     meter = Meter(len(x), there)
+    refused = refused_class(model)
+    refusal = None if refused is None else Refusal(refused, goal.y)
     with borrow(model) as lent, torch.no_grad():
-        oracle = Oracle(lent, batch, meter, shown)
+        oracle = Oracle(lent, batch, meter, shown, refusal)
         engine = Engine(attacks, oracle, record, goal, ball, place, seed, budget, beginning)
         engine.work(trace, progress)
     attack_of = torch.tensor([plan.attack for plan in engine.plans], device=there)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import AttackDidNothing, DataError, ModelError, OptionError, unknown
 from holdfast.evaluate.rerender import RENDER, sizes
+from holdfast.models.guarded import refused_class
 
 Norm = Literal["linf", "l2", "l1", "l0", "pixels", "patch", "rotation", "flow", "colour"]
 Model = Callable[[Tensor], Tensor]
@@ -71,7 +72,8 @@ def verify(
     the largest of these, and infinite for a picture that is another.
 
     The goal is a prediction other than `y`, or equal to `target` where one is given. A picture that reaches it from
-    the start must come back unchanged. 8 bits: each value goes to the nearest of 256 levels evenly spread from `low`
+    the start must come back unchanged. A prediction by which a guarded model refuses
+    to answer reaches nothing. 8 bits: each value goes to the nearest of 256 levels evenly spread from `low`
     to `high` (on [0, 1]: `round(255 x) / 255`); the class is judged there, the size is only reported.
     A change where `mask` does not allow one has infinite size. The size in "patch" is the side of the smallest square
     that covers the change, or with `place` of the smallest one with that corner, moved back into the picture where it
@@ -99,7 +101,7 @@ def verify(
         )
     if not len(x):
         raise DataError("no pictures to verify; allowed: at least one. Check the split and the limit.")
-    box = (float(low), float(high))
+    box, refused = (float(low), float(high)), refused_class(model)
     pieces = []
     with _evaluation_mode(model), torch.no_grad():
         for start in range(0, len(x), batch):
@@ -109,7 +111,7 @@ def verify(
                 measure = _of_parameters(norm, box, parameters[rows], options or {})
             else:
                 measure = _of_difference(norm, mask, place, rows, x)
-            pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, measure, eps, box, wanted))
+            pieces.append(_judge(model, x[rows], x_adv[rows], y[rows], norm, measure, eps, box, wanted, refused))
     verdict = _join(pieces)
     if refuse_nothing:
         refuse_idle(verdict, eps, needs_gradient, backward)
@@ -210,22 +212,23 @@ def _judge(
     eps: float,
     box: tuple[float, float],
     target: Tensor | None,
+    refused: int | None,
 ) -> Verdict:
     low, high = box
     before, confidence, start_gap = _predict(model, x)
     after, confidence_adv, gap_adv = _predict(model, x_adv)
-    start_wrong = _reached(before, y, target)
+    start_wrong = _reached(before, y, target, refused)
     unchanged = (x_adv == x).flatten(1).all(1)
     size = measure(x_adv, x)
     inside_box = ((x_adv >= low) & (x_adv <= high)).flatten(1).all(1)
     inside_eps = size <= eps + slack(norm, eps, low, high, x[0].numel(), x.dtype)
     finite = torch.isfinite(x_adv).flatten(1).all(1) & (after >= 0)
-    success = _reached(after, y, target) & finite & inside_box & inside_eps
+    success = _reached(after, y, target, refused) & finite & inside_box & inside_eps
     success_8bit, size_8bit = success.clone(), size.clone()
     if success.any():
         rounded = _to_8bit(x_adv[success], low, high)
         wanted = None if target is None else target[success]
-        success_8bit[success] = _reached(_predict(model, rounded)[0], y[success], wanted)
+        success_8bit[success] = _reached(_predict(model, rounded)[0], y[success], wanted, refused)
         if norm not in RENDER:  # rounded, it is no longer what its parameters give to the bit
             whole = x_adv.clone()
             whole[success] = rounded
@@ -264,9 +267,9 @@ def _predict(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.where(finite, logits.argmax(1), -1), confidence.float(), gap.float()
 
 
-def _reached(prediction: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
+def _reached(prediction: Tensor, y: Tensor, target: Tensor | None, refused: int | None) -> Tensor:
     reached = prediction != y if target is None else prediction == target
-    return reached & (prediction >= 0)
+    return reached & (prediction >= 0) & (prediction != (-1 if refused is None else refused))
 
 
 def _of_parameters(norm: Norm, box: tuple[float, float], parameters: Tensor, options: Mapping[str, Any]) -> Measure:

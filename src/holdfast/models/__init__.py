@@ -9,6 +9,7 @@ from holdfast.models.cast import Cast
 from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
 from holdfast.models.defended import Defended, bridged_steps, random_steps
 from holdfast.models.ensemble import Ensemble, EnsembleOf
+from holdfast.models.guarded import Guarded, Suspicion, refused_class
 from holdfast.models.joining import join
 from holdfast.models.mc_dropout import MonteCarloDropout, MonteCarloDropoutOf
 from holdfast.models.members import Committee
@@ -33,6 +34,7 @@ __all__ = [
     "Ensemble",
     "EnsembleOf",
     "GaussianNoise",
+    "Guarded",
     "MonteCarloDropout",
     "MonteCarloDropoutOf",
     "Normalized",
@@ -42,6 +44,7 @@ __all__ = [
     "Stacked",
     "StackedOf",
     "Step",
+    "Suspicion",
     "Wrapped",
     "architecture",
     "bridged_steps",
@@ -57,6 +60,7 @@ __all__ = [
     "open_model",
     "random_steps",
     "read_weights",
+    "refused_class",
     "save",
     "weights_sha256",
 ]
