@@ -68,8 +68,8 @@ def run(
     every lane saw.
 
     A picture that is misclassified from the start is returned untouched, unless the highest loss is wanted, as is
-    one whose target is its own class. A guarded model (`holdfast.models.Guarded`) is attacked with its detector: what it
-    refuses counts as answered rightly.
+    one whose target is its own class. A guarded model (`holdfast.models.Guarded`) is attacked with its detector: what
+    it refuses counts as answered rightly.
     The model is used in evaluation mode without parameter gradients and given back as found, also after an error.
 
     Raises: `ModelError` when the model answers with a wrong shape, or not finitely on unchanged pictures; `DataError`
