@@ -19,6 +19,7 @@ from holdfast.attacks.deepfool import DeepFool
 from holdfast.attacks.ead import EAD
 from holdfast.attacks.engine import run
 from holdfast.attacks.eot import EoT
+from holdfast.attacks.evasive_cw import EvasiveCW
 from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fab_t import FABT
@@ -38,6 +39,7 @@ from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.nes import NES
 from holdfast.attacks.noise import Noise
 from holdfast.attacks.one_pixel import OnePixel
+from holdfast.attacks.orthogonal_pgd import OrthogonalPGD
 from holdfast.attacks.pdgd import PDGD
 from holdfast.attacks.pdpgd import PDPGD
 from holdfast.attacks.penalised import Penalised
@@ -74,6 +76,7 @@ __all__ = [
     "CWL0",
     "DDN",
     "EAD",
+    "EVASIONS",
     "FAB",
     "FABT",
     "FGSM",
@@ -100,6 +103,7 @@ __all__ = [
     "Cut",
     "DeepFool",
     "EoT",
+    "EvasiveCW",
     "External",
     "GeoDA",
     "Grid",
@@ -109,6 +113,7 @@ __all__ = [
     "LineSearch",
     "Noise",
     "OnePixel",
+    "OrthogonalPGD",
     "Penalised",
     "Pointwise",
     "RayS",
@@ -182,12 +187,16 @@ ATTACKS: dict[str, type[Attack]] = {
     "noise": Noise,
 }
 
+EVASIONS: dict[str, type[Attack]] = {kind.name: kind for kind in (OrthogonalPGD, EvasiveCW)}
+"""Attacks on guarded models alone, which tell the classifier from its detector; all others attack these models too."""
+
 
 def build(name: str, options: Mapping[str, object] | None = None) -> Attack:
     """An attack by its name, with options as values or text, e.g. `build("pgd", {"steps": "100"})`.
 
     Raises: `OptionError` for an unknown name, option or value, with the nearest known ones.
     """
-    if name not in ATTACKS:
-        raise unknown("attack", name, ATTACKS)
-    return parse(ATTACKS[name], dict(options or {}))
+    known = ATTACKS | EVASIONS
+    if name not in known:
+        raise unknown("attack", name, known)
+    return parse(known[name], dict(options or {}))

@@ -100,6 +100,11 @@ def minimal(attack: object) -> bool:
     return bool(getattr(attack, "minimal", False))
 
 
+def guarded(attack: object) -> bool:
+    """Whether it attacks guarded models alone (`holdfast.models.Guarded`); said by `guarded = True`."""
+    return bool(getattr(attack, "guarded", False))
+
+
 def begins_elsewhere(attack: object) -> bool:
     """Whether it begins at another picture that reaches the goal (`Case.beginning`); said by `begins_elsewhere`."""
     return bool(getattr(attack, "begins_elsewhere", False))

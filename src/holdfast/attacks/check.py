@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from holdfast.attacks.attack import Attack
+from holdfast.attacks.attack import Attack, guarded
 from holdfast.attacks.external import External
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.losses import Goal
@@ -89,6 +89,15 @@ def check_target(target: Tensor | None, x: Tensor, device: torch.device) -> Tens
             "Pass one class a picture, e.g. torch.full_like(y, 3)."
         )
     return target.to(device)
+
+
+def check_guarded(attack: Attack, refused: int | None) -> None:
+    """Raises: `OptionError` for an attack on a classifier and its detector where there is no detector."""
+    if guarded(attack) and refused is None:
+        raise OptionError(
+            f"{attack.name} attacks a classifier and its detector, and the model has none; allowed: a guarded model. "
+            "Fit a detector (`holdfast detect fit`), or take pgd or cw."
+        )
 
 
 def check_attacks(attack: Kind | Sequence[Kind]) -> list[Kind]:

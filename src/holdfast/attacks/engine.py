@@ -10,12 +10,20 @@ from torch import Tensor
 from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Refusal, Scores, borrow
 from holdfast.access.answer import keep_lanes
 from holdfast.access.borrow import Model, home
+from holdfast.access.oracle import sees_all
 from holdfast.attacks.asking import affordable, ask, look, restricted, unchanged
 from holdfast.attacks.attack import Attack, begins_elsewhere, breadth, repeats, wanders
 from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.attacks.best import Aim, Best, Merit, best_point_of_lane, keep_better, nothing_yet
 from holdfast.attacks.case import Case
-from holdfast.attacks.check import check_attacks, check_beginning, check_pictures, check_place, check_target
+from holdfast.attacks.check import (
+    check_attacks,
+    check_beginning,
+    check_guarded,
+    check_pictures,
+    check_place,
+    check_target,
+)
 from holdfast.attacks.external import check_norm
 from holdfast.attacks.group import Group, merged
 from holdfast.attacks.parametric import rendered, seen_from
@@ -90,6 +98,8 @@ def run(
     record = Record(moved, aim)
     meter = Meter(len(x), there)
     refused = refused_class(model)
+    for one in attacks:
+        check_guarded(one, refused)
     refusal = None if refused is None else Refusal(refused, goal.y)
     with borrow(model) as lent, torch.no_grad():
         oracle = Oracle(lent, batch, meter, shown, refusal)
@@ -305,9 +315,12 @@ class Engine:
 
 def loss_of(group: Group, answer: Answer) -> Tensor:
     """What ranks the points of a lane that have not reached the goal, (P,), as far as its attack may know."""
-    if isinstance(answer, Gradient):
+    asked = group.query.objectives
+    # Classifier and detector apart rank nothing: only both together come near the goal.
+    apart = bool(asked) and sees_all(asked[0])
+    if isinstance(answer, Gradient) and not apart:
         return answer.loss
     if isinstance(answer, Scores) and group.attack.access > Access.LABELS:
-        objective = group.query.objectives[0] if group.query.objectives else objectives.margin
+        objective = objectives.margin if apart or not asked else asked[0]
         return objective(answer.logits, group.point_goal())
     return torch.zeros_like(answer.reached, dtype=group.query.points.dtype)
