@@ -15,6 +15,7 @@ from holdfast.cli import (
     corrupt,
     data,
     demo,
+    detect,
     doctor,
     ensemble,
     evaluate,
@@ -66,6 +67,7 @@ app.command("evaluate")(evaluate.command)
 app.command("calibrate")(calibrate.command)
 app.command("attack")(attack.command)
 app.command("ood")(ood.command)
+app.add_typer(detect.app, name="detect")
 app.command("transfer")(transfer.command)
 app.command("substitute")(substitute.command)
 app.command("universal")(universal.command)

@@ -87,7 +87,7 @@ def model_of(
     text: str, weights: Path | None, options: Sequence[str] | None, pictures: "Pictures", device: str
 ) -> "Opened":
     """The model asked for, on its device, tried on the shape of the pictures."""
-    from holdfast.models import open_model
+    from holdfast.evaluate import open_model
 
     where = device_of(device)
     opened = open_model(

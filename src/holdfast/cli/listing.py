@@ -27,7 +27,7 @@ def command(
         typer.Argument(
             metavar="WHAT",
             help="attacks, models, data, threats, views, suites, checks, losses, training, methods, augmentations, "
-            "corruptions, penalties, recipes, recalibrations, scores or reproductions.",
+            "corruptions, penalties, recipes, recalibrations, scores, detectors or reproductions.",
         ),
     ] = None,
     json: flags.Json = False,
@@ -164,6 +164,13 @@ def _scores() -> Iterable[Entry]:
     return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in SCORES.items()]
 
 
+def _detectors() -> Iterable[Entry]:
+    from holdfast.detect import OWN
+    from holdfast.uncertainty import SCORES
+
+    return [Entry(name, first_sentence(kind), options_of(kind)) for name, kind in {**OWN, **SCORES}.items()]
+
+
 def _reproductions() -> Iterable[Entry]:
     from holdfast.reproduce import REPRODUCTIONS
 
@@ -187,6 +194,7 @@ LISTS: dict[str, Callable[[], Iterable[Entry]]] = {
     "recipes": _recipes,
     "recalibrations": _recalibrations,
     "scores": _scores,
+    "detectors": _detectors,
     "reproductions": _reproductions,
 }
 

@@ -22,6 +22,7 @@ class Fitted:
     detector: Detector
     threshold: Threshold
     misclassified: int  # of the clean pictures that the threshold is from; they count like the others
+    clean: Tensor  # (n,) their suspicion
 
 
 def fit(
@@ -56,7 +57,7 @@ def fit(
     apart = limit.value - float(found.double().median())
     scale = float((first - second).double().median()) / apart if apart > 0 else 1.0
     guarded = Guarded(model, suspicion, limit.value, scale or 1.0, logits.shape[1])
-    return Fitted(guarded, detector, limit, int((logits.argmax(1) != held_out.labels).sum()))
+    return Fitted(guarded, detector, limit, int((logits.argmax(1) != held_out.labels).sum()), found)
 
 
 def suspicions(

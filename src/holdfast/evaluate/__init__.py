@@ -2,6 +2,7 @@
 
 from holdfast.evaluate.calibration import Calibration, CalibrationOptions, calibrate
 from holdfast.evaluate.crossing import Cell, Crossing, cross
+from holdfast.evaluate.detection import Detection, detection
 from holdfast.evaluate.findings import Check, Finding
 from holdfast.evaluate.gate import Gate
 from holdfast.evaluate.label_shift import LabelShift
@@ -23,6 +24,7 @@ __all__ = [
     "Cell",
     "Check",
     "Crossing",
+    "Detection",
     "Evaluation",
     "Finding",
     "Gate",
@@ -38,6 +40,7 @@ __all__ = [
     "Verdict",
     "calibrate",
     "cross",
+    "detection",
     "evaluate",
     "merge",
     "open_model",

@@ -18,13 +18,14 @@ def render(runs: Sequence[Path]) -> str:
     """The report of one run, or of several side by side, as HTML text.
 
     Args: `runs`: run folders, at least one, in the order of the columns: finished evaluations, or trainings, which
-    need not be finished; runs under shift, with an attack or without; or one folder that `calibrate` or `ood` wrote.
+    need not be finished; runs under shift, with an attack or without; or one folder that `calibrate`, `ood` or
+    `detect evaluate` wrote.
     Returns a whole HTML document.
     Raises: `RunError` for anything that is no readable run folder, an evaluation that is not finished, and trainings
     beside evaluations. Cost: no model call; the light records of all pictures are read, pixels only of the two dozen
     pictures shown.
     """
-    from holdfast.report import calibration, shift, suspicion, training
+    from holdfast.report import calibration, detection, shift, suspicion, training
     from holdfast.report.page import page
     from holdfast.report.run import read_all
     from holdfast.report.training_run import all_trainings
@@ -34,6 +35,8 @@ def render(runs: Sequence[Path]) -> str:
         return calibration.page(folders[0])
     if len(folders) == 1 and suspicion.is_suspicion(folders[0]):
         return suspicion.page(folders[0])
+    if len(folders) == 1 and detection.is_detection(folders[0]):
+        return detection.page(folders[0])
     if any(map(shift.is_shift_alone, folders)):
         return shift.page(folders)
     return training.page(folders) if all_trainings(folders) else page(read_all(folders))
