@@ -174,6 +174,8 @@ def test_the_page_stands_alone_and_shows_every_method(calibrated):
     assert "http" not in html.replace("http-equiv", "")
     assert f"{100 * result['before']['ece']:.2f}" in html
     assert write_calibration(out).read_text() == html
+    assert re.search(r"\d to \d+\.\d\d\s%", html)
+    assert not re.search(r"% to", html)
     done("report", out, "--out", out.parent / "again.html")
     assert (out.parent / "again.html").read_text() == html
 
@@ -199,6 +201,15 @@ def test_all_leaves_out_what_cannot_be_fitted(trained, tmp_path):
 def test_fitting_on_training_pictures_is_warned_of(trained, tmp_path):
     result = done("calibrate --data digits --fit-on train --limit 60", "--model", trained, "--out", tmp_path / "run")
     assert "warning: the model was trained on the pictures to fit on" in result.stderr
+    assert "trained on the pictures reported" not in result.stderr
+
+
+@pytest.mark.parametrize("method", ["none", "temperature"])
+def test_reporting_on_training_pictures_is_warned_of(method, trained, tmp_path):
+    line = f"calibrate --data digits --on train --limit 60 --method {method}"
+    result = done(line, "--model", trained, "--out", tmp_path / "run")
+    assert "warning: the model was trained on the pictures reported" in result.stderr
+    assert "on the pictures to fit on" not in result.stderr
 
 
 def test_the_example_of_the_guide_runs(trained, tmp_path, monkeypatch, capsys):
@@ -223,7 +234,7 @@ REFUSED = {
     "to keep another": ("--model {trained} --keep bbq", 2, "allowed: one of the methods, temperature"),
     "a risk above 1": ("--model {trained} --risk 5", 2, "risk=5.0; allowed: between 0 and 1"),
     "an alpha of 0": ("--model {trained} --alpha 0", 2, "alpha=0.0; allowed: between 0 and 1"),
-    "no bins": ("--model {trained} --bins 0", 2, "bins=0; allowed: whole numbers >= 1"),
+    "no bins": ("--model {trained} --bins 0", 2, "error: bins=0; allowed: whole numbers >= 1, such as bins=15."),
     "probabilities": ("--model {own}:probabilities", 2, "torch.log"),
     "logits that are no numbers": ("--model {own}:broken", 1, "NaN or infinite"),
     "a class without pictures": ("--model {trained} --limit 8 --method vector", 1, "have no picture to be fitted on"),

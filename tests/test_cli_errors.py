@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from command_line import call
 from holdfast import data, train
 from holdfast.cli import app, given, group
-from holdfast.cli.screen import Lines, Screen, duration
+from holdfast.cli.screen import Bar, Lines, Screen, duration
 from holdfast.errors import OptionError
 from holdfast.train import Recipe, TrainOptions, card_for
 
@@ -571,6 +571,41 @@ def test_plain_progress_is_rate_limited_and_counts_only_this_start(monkeypatch, 
         "attacking: 1,050 of 2,000 pictures, 10 pictures/s, 1 min 35 s left",
         "attacking: 1,100 of 2,000 pictures, 10 pictures/s, 1 min 30 s left",
     ]
+
+
+@pytest.mark.parametrize(
+    ("moments", "speeds"),
+    [
+        # Nothing is told before it has settled, and slow work is not said to stand still.
+        (((0, 0, 100, "a"), (2, 1, 100, "a"), (4, 2, 100, "a")), ("", "", "0.5 pictures/s, 3 min 16 s left")),
+        # Another work begins anew: with another total, or with less done.
+        (
+            ((0, 0, 9, "a"), (900, 1, 9, "a"), (900, 64, 6400, "b"), (910, 164, 6400, "b")),
+            ("", "10 pictures/s, 10 min 24 s left"),
+        ),
+        (
+            ((0, 0, 90, "a"), (900, 90, 90, "a"), (910, 0, 90, "b"), (914, 40, 90, "b")),
+            ("", "10 pictures/s, 5.0 s left"),
+        ),
+        # What comes before the first picture, such as checks, is not counted.
+        (((0, 0, 90, "checks"), (500, 0, 90, "attack"), (504, 40, 90, "attack")), ("", "10 pictures/s, 5.0 s left")),
+        # A pause leaves the time left as it was, and a longer one than there was says nothing.
+        (
+            ((0, 0, 200, "a"), (10, 100, 200, "a"), (25, 100, 200, "b"), (31, 100, 200, "b")),
+            ("10 pictures/s, 10 s left", "10 pictures/s, 10 s left", ""),
+        ),
+    ],
+)
+def test_the_time_left_is_told_only_by_what_was_done_of_this_work(moments, speeds, monkeypatch):
+    told = []
+    monkeypatch.setattr(Bar, "show", lambda self, done, total, text, speed: told.append(speed))
+    now = [0.0]
+    monkeypatch.setattr("holdfast.cli.screen.perf_counter", lambda: now[0])
+    bar = Bar("pictures")
+    for second, done, total, text in moments:
+        now[0] = 100.0 + second
+        bar.update(done, total, text)
+    assert tuple(told[-len(speeds) :]) == speeds
 
 
 def test_a_bar_is_drawn_on_a_terminal(capsys):

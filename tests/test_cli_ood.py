@@ -140,6 +140,13 @@ def test_adversarial_pictures_are_judged_with_a_warning(run, tmp_path):
         ("--against classes:7,12", 2, "unknown class of digits '12'"),
         ("--against classes:7,7", 2, "names a class twice"),
         ("--against nowhere", 2, "unknown data set 'nowhere'"),
+        ("--against nowhere", 2, "Or name a folder, noise:uniform"),
+        ("--against noise:uniform --layer nope", 1, "layer 'nope' is no linear layer of the model"),
+        (
+            "--against classes:7,8",
+            1,
+            "knows 10 classes, the data have 8. Choose the data it was trained on, or train one",
+        ),
     ],
 )
 def test_what_cannot_be_judged_is_told_in_a_line(run, tmp_path, more, code, said):
@@ -272,6 +279,7 @@ def test_runs_are_joined_attacked_and_judged(run, folder, tmp_path):
         ("{run} {run} --by stacking", "stacking without --data"),
         ("{run} {run} --data digits", "mean with --data"),
         ("{run} {run} --by median", "unknown way of joining"),
+        ("{run} {run}", "the same run twice; allowed: each once"),
     ],
 )
 def test_what_cannot_be_joined_is_told(run, more, said, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from command_line import call
+from holdfast.cli.corrupt import apart
 from holdfast.corrupt import CORRUPTIONS, build, corrupted, stored
 from holdfast.data import Pictures, load
 from holdfast.errors import DataError, OptionError, RunError
@@ -134,7 +135,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(pictures, tmp_path):
 
 
 def test_what_is_not_stored_is_told(pictures, tmp_path):
-    with pytest.raises(DataError, match="holds no corrupted pictures"):
+    with pytest.raises(DataError, match=r"since it has no corrupted\.json; allowed: a folder"):
         stored.describe(tmp_path)
     written(pictures, tmp_path, "fog")
     with pytest.raises(OptionError, match="unknown stored corruption 'fog-3'; known: fog-1, fog-4"):
@@ -163,6 +164,27 @@ def test_the_command_writes_what_the_function_writes(tmp_path):
     assert again.exit_code == 1
     assert "Pass --resume" in again.stderr
     assert call(f"{line} {out} --resume").exit_code == 0
+    commas = line.replace("-c fog -c glass-blur", "-c fog,glass-blur")
+    assert json.loads(call(commas, tmp_path / "commas").stdout)["files"] == made.files
+
+
+def test_resuming_where_nothing_is_says_so(tmp_path):
+    line = f"corrupt --data digits --limit 2 -c fog --severity 1 --out {tmp_path / 'set'} --resume"
+    assert "note: nothing to resume in" in call(line).stderr
+    assert "nothing to resume" not in call(line).stderr
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (["fog,jpeg", "snow"], ["fog", "jpeg", "snow"]),
+        (["fog, glass-blur:shuffle=swap ,frost"], ["fog", "glass-blur:shuffle=swap", "frost"]),
+        (["a:b=1,c=2,d:e=3,f"], ["a:b=1,c=2", "d:e=3", "f"]),
+        (["fog", "b=1"], ["fog", "b=1"]),
+    ],
+)
+def test_names_stand_between_commas_with_their_options(texts, names):
+    assert apart(texts) == names
 
 
 def test_by_default_all_that_the_pictures_can_have(tmp_path):
@@ -177,7 +199,7 @@ def test_by_default_all_that_the_pictures_can_have(tmp_path):
         ("--severity 6", "severity=6; allowed: whole numbers from 1"),
         ("--severity x", "--severity 'x'; allowed: whole numbers from 1 to 5"),
         ("-c fogg", "unknown corruption 'fogg'"),
-        ("-c fog:thick=3", "unknown option of Fog 'thick'"),
+        ("-c fog:thick=3", "unknown option of Fog 'thick'; there is none. Leave it out."),
         ("-c saturate", "pictures have 1 channels; allowed: 3"),
         ("--table cifar", "unknown table of severities 'cifar'"),
     ],

@@ -300,7 +300,7 @@ def test_natural_shifts_are_taken_by_the_names_of_their_classes():
     light = replace(other.take(other.labels == 0), name="light alone")
     told = shifts(model, pictures, natural=[light], resamples=20)
     assert told.summary["options"]["natural"][0]["notes"] == ["no picture of dark"]
-    with pytest.raises(DataError, match=r"unknown class 'dusk'"):
+    with pytest.raises(DataError, match=r"unknown class 'dusk'; known: dark, light\..* Labels go by the names"):
         shifts(model, pictures, natural=[replace(other, classes=("light", "dusk"))])
     with pytest.raises(OptionError, match="twice"):
         shifts(model, pictures, natural=[other, other])
@@ -391,6 +391,7 @@ def test_the_command_writes_a_run_and_a_page(run, folder):
     assert run["shifts"]["options"]["corruptions"]["glass-blur"] == {"shuffle": "swap"}
     page = (folder / "run/report.html").read_text()
     assert page == report.render([folder / "run"])
+    assert "as pictures are corrupted, and as classes come in other shares." in page
     for text in ("glass-blur", "ECE by severity", "classes dirichlet:1", "An mCE needs a baseline"):
         assert text in page
 
@@ -403,6 +404,7 @@ def test_attack_and_shift_share_a_page(run, folder):
     page = (folder / "both/report.html").read_text()
     for text in ("ECE under attack", "ECE by severity", "Robust accuracy against radius"):
         assert text in page
+    assert "(ECE): as pictures are corrupted and attacked." in page
     again = plain(f"{line} --corruptions all --severity 2,5 --resume --out", folder / "both")
     assert again["shifts"] == both["shifts"]
     compared = report.render([folder / "run", folder / "both"])
@@ -434,7 +436,10 @@ def test_a_folder_of_pictures_is_a_natural_shift(folder, tmp_path):
     found = plain(line, tmp_path / "run")
     assert found["shifts"]["natural"][0]["accuracy"]["n"] == 8
     assert found["shifts"]["errors"] is None
-    assert "wild" in (tmp_path / "run/report.html").read_text()
+    page = (tmp_path / "run/report.html").read_text()
+    assert "wild" in page
+    assert "(ECE): as pictures come from elsewhere." in page
+    assert "Severities" not in page
 
 
 @pytest.mark.parametrize(
@@ -443,6 +448,9 @@ def test_a_folder_of_pictures_is_a_natural_shift(folder, tmp_path):
         ("", "neither --eps nor --corruptions"),
         ("--corruptions fogg", "Did you mean 'fog'"),
         ("--corruptions all,fog", "all alone"),
+        ("--corruptions fog,glass-blur:shuffle=swop", "swop"),
+        ("--corruptions glass-blur:shuffle=swap,fogg", "unknown corruption 'fogg'"),
+        ("--corruptions fog:thickness=3", "unknown option of Fog 'thickness'; there is none. Leave it out."),
         ("--corruptions fog --severity 6", "severity=6"),
         ("--severity 3 --eps 0.1", "--severity without --corruptions"),
         ("--baseline x --eps 0.1", "--baseline without --corruptions"),

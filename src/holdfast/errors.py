@@ -66,6 +66,8 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> OptionError:
     Args: `kind` what is named, e.g. "attack"; `given` the name; `known` the allowed names.
     """
     names = sorted(known)
+    if not names:
+        return OptionError(f"unknown {kind} {given!r}; there is none. Leave it out.")
     near = get_close_matches(given, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return OptionError(f"unknown {kind} {given!r}; known: {', '.join(names)}.{hint}")

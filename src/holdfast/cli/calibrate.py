@@ -149,6 +149,8 @@ def to_fit_on(
         )
     if here and trained.get("split") == (fit_on or reported.split):
         screen.note("warning: the model was trained on the pictures to fit on, where it is surer than on others")
+    if here and trained.get("split") == reported.split:
+        screen.note("warning: the model was trained on the pictures reported: on others it is right less often")
     if fit_on is None:
         screen.note(
             f"note: fitted on one half of {reported.split}, reported on the other; --fit-on names another split"

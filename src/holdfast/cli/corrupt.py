@@ -1,5 +1,6 @@
 """`holdfast corrupt`: pictures as cameras, weather and codecs spoil them, written to disk."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +21,8 @@ def command(
             "--corruption",
             "-c",
             metavar="NAME[:OPTION=VALUE,...]",
-            help="Such as fog; may be repeated; by default all that the pictures can have. See `holdfast list "
-            "corruptions`.",
+            help="Such as fog, or fog,jpeg; may be repeated; by default all that the pictures can have. See `holdfast "
+            "list corruptions`.",
         ),
     ] = None,
     severity: Annotated[
@@ -59,6 +60,7 @@ def command(
     levels = severities(severity)
     wanted = None if corruption is None else chosen(corruption)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
+    common.note_beginning(screen, out / stored.ABOUT, resume=resume)
     with screen.progress() as bar:
         made = stored.write(
             pictures,
@@ -96,12 +98,24 @@ def severities(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def chosen(texts: list[str]) -> "list[Corruption]":
-    """Corruptions with their options, such as "glass-blur:shuffle=swap"."""
+def apart(texts: Sequence[str]) -> list[str]:
+    """ "fog,glass-blur:shuffle=swap,frost" as three: after a comma stands a name, or another option of the last one."""
+    found: list[str] = []
+    for text in texts:
+        for number, part in enumerate(given.listed(text)):
+            if number and "=" in part and ":" not in part:
+                found[-1] += f",{part.strip()}"
+            else:
+                found.append(part.strip())
+    return found
+
+
+def chosen(texts: Sequence[str]) -> "list[Corruption]":
+    """Corruptions with their options, such as "glass-blur:shuffle=swap", also several with commas between."""
     from holdfast.corrupt import build
 
     found = []
-    for text in texts:
+    for text in apart(texts):
         options = given.named(text, "--corruption")
         found.append(build(str(options.pop("name")), options))
     return found

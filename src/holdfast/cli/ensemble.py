@@ -59,6 +59,10 @@ def command(
         raise OptionError(f"--by {by} with {len(runs)} run{'s'[: len(runs) != 1]}; allowed: {wanted}.")
     if (by == "stacking") != (data is not None):
         raise OptionError(f"--by {by} {'without' if data is None else 'with'} --data; allowed: stacking, with --data.")
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise OptionError(
+            f"{' '.join(map(str, runs))}: the same run twice; allowed: each once, since one model has one answer."
+        )
     folder = new_folder(out or given.run_name("ensemble", by, *(run.name for run in runs)))
     members = [load(run) for run in runs]
     if by == "dropout":

@@ -164,9 +164,13 @@ def outliers(
         return replace(found, notes=(UNAWARE,))
     height, width = inside.shape[1:]
     resize = f"{height}x{width}" if Path(named).is_dir() else None
-    return adapted(
-        common.pictures_of(screen, named, split, data_dir=data_dir, limit=limit, resize=resize), inside.shape
-    )
+    try:
+        found = common.pictures_of(screen, named, split, data_dir=data_dir, limit=limit, resize=resize)
+    except OptionError as error:
+        raise OptionError(
+            f"--against: {error} Or name a folder, noise:uniform, noise:gaussian, or classes:..."
+        ) from None
+    return adapted(found, inside.shape)
 
 
 def rates(found: "Judgement") -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress where there is no terminal
+SECONDS_TO_SETTLE = 3.0  # before a speed is told, and in a pause after which none is
 WIDE = 160  # columns where there is no terminal
 
 
@@ -59,31 +60,51 @@ class Screen:
 
 
 class Bar:
-    """Told how far the work is; this one shows nothing."""
+    """Told how far the work is; this one shows nothing.
+
+    The speed is the mean from the start to the last count that grew: a pause neither slows it nor stretches the time
+    left, and one that is longer than any before leaves both out.
+    """
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        self._begun = perf_counter()
-        self._first: int | None = None
+        self._text, self._total = "", -1
+        self._first = self._done = 0
+        self._begun = self._moved = perf_counter()
+        self._pause = 0.0  # the longest so far
 
     def update(self, done_pictures: int, total: int, text: str) -> None:
         """`done_pictures` of `total` are finished; `text` says what is being done."""
-        if self._first is None:  # what an earlier start had done says nothing about the speed of this one
-            self._first, self._begun = done_pictures, perf_counter()
-        self.show(done_pictures, total, text, self._speed(done_pictures, total))
+        now = perf_counter()
+        another = total != self._total or done_pictures < self._done
+        # What an earlier start had done says nothing about the speed of this one, nor does another work before this
+        # one, nor what came before the first picture, such as checks.
+        if another or (done_pictures == self._first and text != self._text):
+            self._start(done_pictures, now)
+        elif done_pictures > self._done:
+            self._pause = max(self._pause, now - self._moved)
+            self._done, self._moved = done_pictures, now
+        self._text, self._total = text, total
+        self.show(done_pictures, total, text, self._speed(now))
 
     def show(self, done: int, total: int, text: str, speed: str) -> None:
         """Draw it."""
 
-    def _speed(self, done: int, total: int) -> str:
-        """Pictures a second and time left, once there is something to go by."""
-        seconds = perf_counter() - self._begun
-        fresh = done - (self._first or 0)
-        if fresh <= 0 or seconds <= 0:
+    def _start(self, done: int, now: float) -> None:
+        """Count from here."""
+        self._first = self._done = done
+        self._begun = self._moved = now
+        self._pause = 0.0
+
+    def _speed(self, now: float) -> str:
+        """Pictures a second and time left, where there is something to go by."""
+        seconds = self._moved - self._begun
+        settled = now - self._begun >= SECONDS_TO_SETTLE and seconds > 0
+        if not settled or now - self._moved > max(SECONDS_TO_SETTLE, 2 * self._pause):
             return ""
-        rate = fresh / seconds
-        left = f", {duration((total - done) / rate)} left" if done < total else ""
-        return f"{rate:,.0f} {self.unit}/s{left}"
+        rate = (self._done - self._first) / seconds
+        left = self._total - self._done
+        return f"{_few(rate)} {self.unit}/s" + (f", {duration(left / rate)} left" if left > 0 else "")
 
 
 class Lines(Bar):
@@ -136,6 +157,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _few(rate: float) -> str:
+    """A rate with as many digits as tell something: never 0 for one that is not."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}" if rate >= 1 else f"{rate:.1g}"
 
 
 def _console(*, stderr: bool) -> "Console":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast import ranks
 from holdfast.cli import common
-from holdfast.cli.corrupt import all_fitting, chosen, severities, table_named
+from holdfast.cli.corrupt import all_fitting, apart, chosen, severities, table_named
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, table
 from holdfast.errors import OptionError
@@ -126,7 +126,10 @@ def shifts_of(
         raise OptionError("--table with --corrupted; allowed: without, since the folder has its own. Leave it out.")
     made: list[Corruption] | None = [] if none else None
     if corruptions is not None and corruptions != [EVERY]:
-        made = chosen(_apart(corruptions))
+        named = apart(corruptions)
+        if EVERY in named:
+            raise OptionError(f"--corruptions {', '.join(named)}; allowed: all alone, or names. Leave the others out.")
+        made = chosen(named)
     return Shifting(
         corruptions=None if made is None else tuple(made),
         severities=severities(severity),
@@ -203,11 +206,3 @@ def _values(figures: Any) -> tuple[float, ...]:
 
 def _texts(accuracy: float, ece: float, nll: float, brier: float) -> tuple[str, ...]:
     return common.percent(accuracy), common.percent(ece), f"{nll:.3f}", f"{brier:.3f}"
-
-
-def _apart(texts: list[str]) -> list[str]:
-    """ "fog,frost" as two; what has options stays as it is. Raises: `OptionError` for `all` beside others."""
-    found = [part.strip() for text in texts for part in ([text] if ":" in text else text.split(","))]
-    if EVERY in found:
-        raise OptionError(f"--corruptions {', '.join(found)}; allowed: all alone, or names. Leave the others out.")
-    return found

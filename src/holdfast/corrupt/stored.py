@@ -103,11 +103,16 @@ def write(
 def describe(folder: Path | str) -> StoredSet:
     """What is stored in a folder. Raises: `DataError` where nothing is; no array is looked at."""
     folder = Path(folder)
+    if not (folder / ABOUT).is_file():
+        raise DataError(
+            f"{str(folder)!r} holds no corrupted pictures, since it has no {ABOUT}; allowed: a folder that `holdfast "
+            "corrupt --out` wrote."
+        )
     try:
         settings = read_object(folder / ABOUT)
     except RunError as error:
         raise DataError(
-            f"{str(folder)!r} holds no corrupted pictures: {error} `holdfast corrupt --out` makes such a folder."
+            f"{str(folder)!r} cannot be read: {error} `holdfast corrupt --out` makes such a folder."
         ) from error
     if settings.get("format") != FORMAT:
         raise DataError(

@@ -56,6 +56,8 @@ class CalibrationOptions:
         if self.keep is not None and self.keep not in names:
             allowed = ", ".join(names) or "of which there is none"
             raise OptionError(f"keep={self.keep!r}; allowed: one of the methods, {allowed}.")
+        if self.bins < 1:  # said before the model is asked, not after
+            raise OptionError(f"bins={self.bins}; allowed: whole numbers >= 1, such as bins=15.")
         for option in ("risk", "alpha"):
             value = getattr(self, option)
             if not 0 < value < 1:

@@ -147,7 +147,10 @@ def by_names(other: Pictures, classes: Sequence[str]) -> Pictures:
     present = other.labels.unique().tolist()
     for label in present:
         if other.classes[label] not in known:
-            raise DataError(f"{other.name}: {unknown('class', other.classes[label], known)} Leave its folder out.")
+            raise DataError(
+                f"{other.name}: {unknown('class', other.classes[label], known)} Labels go by the "
+                "names of the classes: take pictures of these classes, or leave the others out."
+            )
     label_of = torch.tensor([known.get(name, -1) for name in other.classes])
     lost = [name for name in classes if name not in {other.classes[label] for label in present}]
     notes = [f"no picture of {', '.join(lost[:10])}{', ...' if len(lost) > 10 else ''}"] if lost else []

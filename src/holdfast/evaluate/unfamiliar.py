@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
 from holdfast.data import Pictures
 from holdfast.evaluate import provenance
@@ -86,6 +85,8 @@ def unfamiliar(
 
 def _columns(found: Judgement, inside: Pictures, outside: Pictures) -> bytes:
     """One safetensors file's content."""
+    from safetensors.torch import save
+
     tensors = {"inside.place": inside.place.clone(), "outside.place": outside.place.clone()}
     for one in found.judged:
         tensors[f"inside.{one.score.name}"] = torch.from_numpy(one.inside)

@@ -131,7 +131,7 @@ def _folder(text: str, shape: Shape | None, classes: int | None) -> tuple[nn.Mod
     if classes is not None and classes != len(card.classes):
         raise ModelError(
             f"model {text!r} knows {len(card.classes)} classes, the data have {classes}. "
-            "Choose the data it was trained on."
+            "Choose the data it was trained on, or train one on these."
         )
     return model, card
 

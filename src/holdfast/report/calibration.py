@@ -85,7 +85,10 @@ def cell(values: Mapping[str, Any], name: str) -> tuple[str, str]:
     """A measure as text, and its interval, or an empty text where it has none."""
     shown = percent if name in SHARES else number
     ends = values["intervals"].get(name)
-    return shown(values[name]), "" if ends is None else f"{shown(ends[0])} to {shown(ends[1])}"
+    if ends is None:
+        return shown(values[name]), ""
+    low, high = map(shown, ends)  # one sign of percent for both, so that more columns fit
+    return shown(values[name]), f"{low.removesuffix('%').rstrip()} to {high}"
 
 
 def percent(value: float) -> str:

@@ -97,7 +97,7 @@ def _section(runs: Sequence[ShiftRun]) -> dict[str, Any]:
     return {
         "shift_runs": runs,
         "shift_notices": notices(runs),
-        "attacked": bool(attacked),
+        "how": how(runs),
         "shift_curves": curves(corrupted, attacked),
         "shift_measures": list(MEASURES.values()),
         "shift_tables": [(run, table(run.plain)) for run in runs],
@@ -244,14 +244,25 @@ def error_line(plain: Mapping[str, Any]) -> str:
     return f"{said} Against {baseline['folder']}: mCE {mce}, relative mCE {relative}."
 
 
+def how(runs: Sequence[ShiftRun]) -> str:
+    """In what way pictures shift in these runs."""
+    done = {"corrupted": "corrupted", "attack": "attacked"}
+    ways = [" and ".join(text for key, text in done.items() if any(run.plain[key] for run in runs))]
+    ways = [f"pictures are {text}" for text in ways if text]
+    other = {"natural": "pictures come from elsewhere", "label_shifts": "classes come in other shares"}
+    ways += [text for key, text in other.items() if any(run.plain[key] for run in runs)]
+    return f"as {', and as '.join(ways) or 'pictures shift'}"
+
+
 def facts(plain: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Where it comes from."""
     origin, options = plain["provenance"], plain["options"]
+    severities = ", ".join(map(str, options["severities"]))
     told = {
         "Model": plain["model"]["name"],
         "Weights": origin["weights_sha256"],
         "Pictures": f"sha256 {origin['data_sha256']}",
-        "Severities": f"table {options['table']}: {', '.join(map(str, options['severities']))}",
+        "Severities": severities and f"table {options['table']}: {severities}",
         "Seed of the noise": options["seed"],
         "Stored set": None if options["stored"] is None else options["stored"]["folder"],
         "Baseline": None if plain["baseline"] is None else f"sha256 {plain['baseline']['sha256']}",

@@ -136,6 +136,8 @@ def _possible(
 ) -> tuple[list[Score], list[tuple[str, str]]]:
     """The scores that the model has what they need for, and the reasons against the others."""
     reasons: dict[str, str] = {}
+    if layer is not None:
+        last_layer(model, pictures.x(slice(0, 1)), layer)  # a layer that is not there is no reason to do without
     for need in dict.fromkeys(score.needs for score in scores):
         alike = [score for score in scores if score.needs == need]
         try:
