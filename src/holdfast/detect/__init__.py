@@ -5,9 +5,12 @@ threshold and gives a `Guarded` model, which answers with a class more, refused.
 and detector at once: for them a picture that is refused is answered rightly.
 """
 
+from holdfast.detect.density import Density
+from holdfast.detect.feature_squeezing import FeatureSqueezing
 from holdfast.detect.gradient_norm import GradientNorm
 from holdfast.detect.guard import Fitted, fit, suspicions
 from holdfast.detect.interface import Detector
+from holdfast.detect.lid import LID
 from holdfast.detect.registry import DETECTORS, OWN, described, detector
 from holdfast.detect.saving import is_guard, load, save
 from holdfast.detect.scored import Scored
@@ -16,8 +19,11 @@ from holdfast.models.guarded import Guarded, Suspicion, refused_class
 
 __all__ = [
     "DETECTORS",
+    "LID",
     "OWN",
+    "Density",
     "Detector",
+    "FeatureSqueezing",
     "Fitted",
     "GradientNorm",
     "Guarded",

@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from holdfast.detect.density import Density
+from holdfast.detect.feature_squeezing import FeatureSqueezing
 from holdfast.detect.gradient_norm import GradientNorm
 from holdfast.detect.interface import Detector
+from holdfast.detect.lid import LID
 from holdfast.detect.scored import Scored
 from holdfast.errors import unknown
 from holdfast.options import parse, to_plain
 from holdfast.uncertainty import SCORES, score
 
-OWN: dict[str, type[Any]] = {kind.name: kind for kind in (GradientNorm,)}
+OWN: dict[str, type[Any]] = {kind.name: kind for kind in (GradientNorm, FeatureSqueezing, Density, LID)}
 
 
 def _of_score(name: str, options: Mapping[str, Any]) -> Detector:

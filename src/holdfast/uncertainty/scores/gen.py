@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from holdfast.options import option, refused
@@ -38,11 +39,12 @@ class GEN:
         """(n,) float64."""
         logs = batch.logits.double().log_softmax(1)
         p = logs.exp()
-        # 1 - p rounds to 0 where p is almost 1, and a small power of 0 is far from that of what was lost.
-        rest = p.sum(1, keepdim=True) - p
         sure = p.argmax(1, keepdim=True)
-        rest = rest.scatter(1, sure, p.scatter(1, sure, 0.0).sum(1, keepdim=True))
+        # 1 - p rounds to 0 where p is almost 1, and a small power of 0 is far from that of what was lost. All is in
+        # logarithms, since a power of what underflows has no slope.
+        lost = logs.scatter(1, sure, -torch.inf).logsumexp(1, keepdim=True)
+        rest = (1 - p).scatter(1, sure, 1.0).log().scatter(1, sure, lost)
         kept = min(self.top, p.shape[1])
         order = p.topk(kept, dim=1).indices
-        terms = (self.exponent * logs).exp() * rest.clamp_min(0) ** self.exponent
+        terms = (self.exponent * (logs + rest)).exp()
         return terms.gather(1, order).sum(1)

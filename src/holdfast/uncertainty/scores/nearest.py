@@ -47,12 +47,14 @@ class Neighbours:
 
     def __call__(self, batch: Batch) -> Tensor:
         """(n,) float64."""
-        asked = unit(batch.features.detach().cpu())
-        best = torch.empty(len(asked), 0)
+        asked = unit(batch.features.cpu())
+        best = asked.new_empty(len(asked), 0)
         for block in self.rows.split(AT_ONCE):
             joined = torch.cat([best, asked @ block.T], 1)
             best = joined.topk(min(self.k, joined.shape[1]), dim=1).values
-        return (2 - 2 * best[:, self.k - 1].double()).clamp_min(0).sqrt()
+        square = (2 - 2 * best[:, self.k - 1].double()).clamp_min(0)
+        # The root's slope at 0 is infinite, and NaN as soon as it is multiplied by 0.
+        return torch.where(square > 0, square, 1).sqrt() * (square > 0)
 
 
 def unit(rows: Tensor) -> Tensor:
