@@ -6,6 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from holdfast.models.cast import Cast
+from holdfast.models.recalibrated import Recalibrated
+
 
 class Suspicion(nn.Module):
     """How suspicious pictures are to a fitted detector that stands beside a classifier.
@@ -64,9 +67,7 @@ class Guarded(nn.Module):
 
 
 def refused_class(model: object) -> int | None:
-    """The class by which a model refuses to answer, found through what is put around one; None where it has none."""
-    while isinstance(model, nn.Module):
-        if isinstance(model, Guarded):
-            return model.refused
-        model = getattr(model, "model", None)
-    return None
+    """The class by which a model refuses to answer, found through what keeps its classes; None where it has none."""
+    while isinstance(model, Cast | Recalibrated):
+        model = model.model
+    return model.refused if isinstance(model, Guarded) else None

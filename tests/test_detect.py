@@ -1,0 +1,344 @@
+"""Thresholds, the gradient's norm, fitted detectors as folders, and both columns of their worth."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import detecting
+from command_line import call, done, plain
+from holdfast import attacks, data, detect, evaluate, models, threats, train
+from holdfast.detect.threshold import threshold
+from holdfast.errors import DataError, ModelError, OptionError, RunError
+from holdfast.evaluate import detection
+from holdfast.models.guarded import Guarded
+from holdfast.report.detection import write_detection
+from nets import linear
+
+# Thresholds.
+
+
+@given(st.floats(0.02, 0.9), st.integers(1, 300), st.integers(0, 2**31))
+def test_no_more_pictures_than_asked_for_are_above_a_threshold(rate, n, seed):
+    values = torch.randn(n, generator=torch.Generator().manual_seed(seed))
+    least = math.ceil(1 / rate - 1e-9) - 1
+    if n < least:
+        with pytest.raises(DataError, match=f"allowed: {least} or more"):
+            threshold(values, rate)
+        return
+    found = threshold(values, rate)
+    above = int((values.double() > found.value).sum())
+    assert above + 1 <= rate * (n + 1) + 1e-6  # k - 1 of n, so that of n + 1 at most k are
+    assert above + 2 > rate * (n + 1) - 1e-6
+
+
+def test_false_alarms_keep_to_the_rate_on_pictures_to_come():
+    generator = torch.Generator().manual_seed(0)
+    alarms = [
+        float(
+            (torch.randn(200, generator=generator) > threshold(torch.randn(99, generator=generator), 0.05).value).sum()
+        )
+        for _ in range(300)
+    ]
+    assert abs(sum(alarms) / (300 * 200) - 0.05) < 0.005
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan")])
+def test_rates_that_are_none_are_refused(rate):
+    with pytest.raises(OptionError, match="between 0 and 1"):
+        threshold(torch.arange(100.0), rate)
+
+
+def test_suspicion_that_is_no_number_is_refused():
+    with pytest.raises(ModelError, match="2 of 3 clean pictures is NaN or infinite"):
+        threshold(torch.tensor([1.0, torch.nan, torch.inf]), 0.5)
+
+
+# The gradient's norm.
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_the_norm_is_that_of_the_loss_at_the_predicted_label(norm):
+    weight = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    model = linear(weight)
+    logits, found = detect.GradientNorm(norm=norm).outline(model, (1, 2, 2))(model, x)
+    p = logits.softmax(1)
+    gradient = (p - nn.functional.one_hot(logits.argmax(1), 3)) @ weight
+    expected = gradient.abs().sum(1) if norm == "l1" else gradient.norm(dim=1)
+    torch.testing.assert_close(found, expected.log())
+    with torch.no_grad():
+        assert torch.equal(detect.GradientNorm(norm=norm).outline(model, (1, 2, 2))(model, x)[1], found)
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_double_backward_and_differences_agree_on_its_slope(norm):
+    model, x = detecting.doubled(), detecting.smooth_at(6)
+    exact, close = (
+        detecting.slope(detect.GradientNorm(norm=norm, slope=slope, h=1e-4).outline(model, (1, 8, 8)), model, x)
+        for slope in ("double-backward", "differences")
+    )
+    error = (exact - close).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
+    assert error.median() < 0.02
+    both = [
+        detecting.suspected(detect.GradientNorm(norm=norm, slope=slope).outline(model, (1, 8, 8)), model, x)
+        for slope in ("double-backward", "differences")
+    ]
+    assert torch.equal(*both)
+
+
+def test_its_slope_is_the_derivative():
+    model = detecting.doubled()
+    detecting.check_slope(detect.GradientNorm().outline(model, (1, 8, 8)), model, detecting.smooth_at(6), h=1e-7)
+
+
+def test_a_flat_loss_has_a_suspicion_and_a_slope_that_are_finite():
+    model = linear(torch.zeros(3, 4, dtype=torch.float64))
+    x = torch.rand(2, 1, 2, 2, dtype=torch.float64)
+    found = detect.GradientNorm().outline(model, (1, 2, 2))
+    assert found(model, x)[1].isfinite().all()
+    assert detecting.slope(found, linear(torch.eye(3, 4, dtype=torch.float64) * 1e3), x).isfinite().all()
+
+
+def test_it_finds_attacks_and_falls_to_who_knows_it():
+    made = detecting.fitted("gradient-norm")
+    clean, adversarial = detecting.attacked()
+    assert detecting.separation(made.model.suspicion, made.model.model, clean, adversarial) > 0.6
+    pictures = detecting.held_out()
+    broken, taken = detecting.evaded(made.model, pictures.x(), pictures.labels)
+    assert broken > 0.8 * taken
+    detecting.check_restored(made.detector, made.model.suspicion, made.model.model, pictures)
+    detecting.check_split(made.model.suspicion, made.model.model, pictures.x())
+
+
+@pytest.mark.parametrize("options", [{"norm": "l3"}, {"slope": "none"}, {"h": 0.0}])
+def test_bad_options_are_refused(options):
+    with pytest.raises(OptionError, match="allowed"):
+        detect.GradientNorm(**options)
+
+
+# Fitted detectors.
+
+
+def test_half_of_the_clean_pictures_are_as_far_from_refusal_as_from_another_class():
+    made = detecting.fitted("entropy")
+    with torch.no_grad():
+        logits = made.model.eval()(detecting.held_out().x())
+    first, second = logits[:, :10].topk(2, dim=1).values.unbind(1)
+    assert float(-logits[:, 10].median()) == pytest.approx(float((first - second).median()), rel=1e-3)
+    assert made.misclassified == int((logits[:, :10].argmax(1) != detecting.held_out().labels).sum())
+
+
+def test_a_detector_is_not_fitted_on_what_its_threshold_is_from():
+    with pytest.raises(DataError, match="were fitted on as well"):
+        detect.fit(detect.GradientNorm(), detecting.trained(), detecting.training(), detecting.training())
+
+
+def test_a_guarded_model_is_not_guarded_again():
+    made = detecting.fitted("entropy")
+    with pytest.raises(ModelError, match="guarded already"):
+        detect.fit(detect.GradientNorm(), made.model, detecting.training(), detecting.held_out())
+
+
+def test_unknown_detectors_are_refused():
+    with pytest.raises(OptionError, match="Did you mean 'gradient-norm'"):
+        detect.detector("gradient-nrom")
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A model folder."""
+    out = tmp_path_factory.mktemp("detect") / "plain"
+    pictures = data.load("digits", "train", limit=500)
+    recipe = train.Recipe(options=train.TrainOptions(epochs=6, batch=50))
+    train.train(train.card_for("mlp", pictures, {"hidden": "16"}), pictures, recipe=recipe, out=out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(classifier, tmp_path_factory):
+    """A guarded model, as the command writes it."""
+    out = tmp_path_factory.mktemp("guard") / "guard"
+    told = plain(f"detect fit --model {classifier} --data digits --detector mahalanobis --out {out}")
+    assert (told["n"], told["detector"]["name"]) == (144, "mahalanobis")
+    return out
+
+
+def test_a_folder_gives_the_same_guarded_model_anywhere(folder, classifier):
+    opened = evaluate.open_model(str(folder), shape=(1, 8, 8), classes=10)
+    assert isinstance(opened.model, Guarded)
+    assert opened.card.architecture == "mlp"
+    x = data.load("digits", "test").x()
+    again = detect.load(folder, models.load(folder / "classifier")[0]).model
+    with torch.no_grad():
+        assert torch.equal(opened.model(x), again(x))
+    plain_answer = models.load(classifier)[0](x).argmax(1)
+    said = opened.model(x)
+    answered = said.argmax(1) != 10
+    assert torch.equal(said.argmax(1)[answered], plain_answer[answered])
+    assert 0 < int((~answered).sum()) < 60
+    done(f"evaluate --model {folder} --data digits -n 30 --eps 0.1 --attack pgd --out {folder.parent / 'evaluated'}")
+
+
+def test_what_a_folder_should_not_be_is_refused(folder, classifier, tmp_path):
+    other = models.load(classifier)[0]
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    with pytest.raises(ModelError, match="fitted beside another classifier"):
+        detect.load(folder, other)
+    with pytest.raises(ModelError, match=r"fitted on pictures of shape \(1, 8, 8\), these are \(1, 28, 28\)"):
+        evaluate.open_model(str(folder), shape=(1, 28, 28), classes=10)
+    with pytest.raises(OptionError, match="neither weights nor options"):
+        evaluate.open_model(str(folder), tmp_path / "w.safetensors")
+    for change, text in (({"format": 2}, "has format 2"), ({"threshold": None}, "no whole guarded model")):
+        broken = tmp_path / text.split()[0]
+        shutil.copytree(folder, broken)
+        about = json.loads((folder / "guard.json").read_text())
+        (broken / "guard.json").write_text(json.dumps({**about, **change}))
+        with pytest.raises(ModelError, match=text):
+            evaluate.open_model(str(broken))
+    (broken / "guard.json").write_text(json.dumps(about))
+    (broken / "guard.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"not the file that guard.json was written for"):
+        evaluate.open_model(str(broken))
+
+
+# Both columns.
+
+
+@pytest.fixture(scope="module")
+def judged():
+    made = detecting.fitted("entropy")
+    chosen = [attacks.build("pgd", {"steps": 20}), attacks.build("ddn"), attacks.build("square", {"queries": 60})]
+    return made, detection(made, detecting.held_out().take(slice(0, 60)), chosen, threats.Linf(eps=0.3))
+
+
+def test_who_knows_a_detector_is_never_worse_off(judged):
+    for one in judged[1].plain["attacks"]:
+        assert one["adaptive"]["detected"]["rate"] <= one["oblivious"]["detected"]["rate"]
+        if one["full"] is not None:
+            assert one["adaptive"]["detected"]["rate"] <= one["full"]["detected"]["rate"]
+
+
+def test_counts_are_those_of_the_pictures(judged):
+    made, found = judged
+    limit = float(made.model.threshold)
+    for one, row in zip(found.judged, found.plain["attacks"], strict=True):
+        x, y = one.adaptive.x_adv, detecting.held_out().take(slice(0, 60)).labels
+        with torch.no_grad():
+            logits, suspicion = made.model.eval().suspect(x)
+        n = len(x)
+        assert row["oblivious"]["succeeded"]["n"] == n
+        flagged = (one.oblivious.suspicion.double() > limit) & one.oblivious.success
+        assert row["oblivious"]["detected"]["k"] == int(flagged.sum())
+        right = detecting.trained().eval()(detecting.held_out().x(slice(0, 60))).argmax(1) == y
+        wrong = logits.argmax(1) != y[right]
+        assert torch.equal(one.adaptive.success, wrong & (suspicion.double() <= limit))
+        base = one.oblivious.success | one.adaptive.success
+        detected = row["adaptive"]["detected"]
+        assert (detected["k"], detected["n"]) == (int((base & ~one.adaptive.success).sum()), int(base.sum()))
+        sizes = one.adaptive.size[one.adaptive.success].double().numpy()
+        assert row["adaptive"]["median_size"] == pytest.approx(float(np.median(sizes)))
+        clean = found.clean[right].double() <= limit
+        assert row["robust"]["k"] == int((clean & ~one.adaptive.success).sum())
+        assert row["robust"]["n"] == 60
+
+
+def test_attacks_of_all_kinds_get_what_suits_them(judged):
+    rows = {one["attack"]: one for one in judged[1].plain["attacks"]}
+    assert rows["pgd"]["adaptive"]["attacks"] == ["pgd", "orthogonal-pgd", "orthogonal-pgd"]
+    assert rows["ddn"]["adaptive"]["attacks"] == ["ddn", "evasive-cw"]
+    assert rows["square"]["adaptive"]["attacks"] == ["square"]
+    assert rows["ddn"]["full"] is None
+    assert rows["ddn"]["threat"]["minimal"]
+    assert rows["pgd"]["full"]["succeeded"]["k"] >= rows["pgd"]["oblivious"]["succeeded"]["k"]
+
+
+def test_no_adversarial_picture_is_an_error():
+    made = detecting.fitted("entropy")
+    with pytest.raises(DataError, match="no adversarial picture was found"):
+        detection(made, detecting.held_out().take(slice(0, 10)), [attacks.build("pgd")], threats.Linf(eps=1e-6))
+    with pytest.raises(OptionError, match="no attack was given"):
+        detection(made, detecting.held_out(), [], threats.Linf(eps=0.3))
+    with pytest.raises(OptionError, match="has no form for"):
+        detection(made, detecting.held_out(), [attacks.build("jsma")], threats.Linf(eps=0.3))
+
+
+# The command line and the page.
+
+
+def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
+    line = f"detect evaluate --model {classifier} --data digits -n 25 --eps 0.3 --detector energy --attack pgd:steps=10"
+    result = plain(line, "--out", tmp_path / "run")
+    (row,) = result["attacks"]
+    for column in ("oblivious", "adaptive"):
+        assert {"detected", "false_alarms", "median_size"} <= row[column].keys()
+    assert (tmp_path / "run" / "guard" / "guard.json").is_file()
+    html = (tmp_path / "run" / "report.html").read_text()
+    assert "What this detector is worth once it is known" in html
+    assert "Once it is known, energy flags" in html
+    assert "<script" not in html
+    assert write_detection(tmp_path / "run").read_text() == html
+    done(f"report {tmp_path / 'run'} --out {tmp_path / 'again.html'}")
+    assert (tmp_path / "again.html").read_text() == html
+    line = f"detect evaluate --model {tmp_path / 'run' / 'guard'} --data digits -n 25 --eps 0.3 --attack pgd:steps=10"
+    again = plain(line, "--no-report", "--out", tmp_path / "again")
+    assert again["attacks"] == result["attacks"]
+    (tmp_path / "run" / "detect.json").write_text(json.dumps({"format": 2}))
+    with pytest.raises(RunError, match="format 2"):
+        write_detection(tmp_path / "run")
+
+
+def test_the_headline_names_the_attack_that_leaves_the_least(judged):
+    from holdfast.report.detection import worth
+
+    rows = judged[1].plain["attacks"]
+    worst = min(rows, key=lambda one: (one["adaptive"]["detected"]["rate"], one["attack"]))
+    assert worst["attack"] in worth(judged[1].plain)
+    assert "the median change" in worth(judged[1].plain)
+
+
+def test_pictures_are_told_apart_one_by_one(folder, tmp_path):
+    told = plain(f"detect apply --model {folder} --data digits -n 40 --out {tmp_path / 'run'}")
+    lines = (tmp_path / "run" / "detected.csv").read_text().splitlines()
+    assert lines[0] == "place,prediction,suspicion,refused"
+    assert sum(line.endswith(",yes") for line in lines[1:]) == told["refused"]
+    assert len(lines) == 41
+
+
+REFUSED = {
+    "a classifier without a detector": ("evaluate --model {classifier} --eps 0.1", "has no detector; allowed"),
+    "a detector twice": ("evaluate --model {folder} --eps 0.1 --detector energy", "has a detector already"),
+    "an attack twice": ("evaluate --model {folder} --eps 0.1 --attack pgd --attack pgd", "--attack pgd is given twice"),
+    "an unknown attack": ("evaluate --model {folder} --eps 0.1 --attack fgms", "Did you mean 'fgsm'"),
+    "an unknown detector": ("fit --model {classifier} --detector enrgy", "Did you mean 'energy'"),
+    "an unknown option": ("fit --model {classifier} --detector energy:heat=3", "heat"),
+    "too few pictures": ("fit --model {classifier} --false-alarms 0.001", "allowed: 999 or more"),
+    "a rate that is none": ("fit --model {classifier} --false-alarms 2", "between 0 and 1"),
+    "a guarded model": ("fit --model {folder}", "guarded already"),
+    "nothing to find": (
+        "evaluate --model {folder} -n 5 --eps 0.000001 --attack pgd",
+        "no adversarial picture was found",
+    ),
+    "no detector to apply": ("apply --model {classifier}", "has no detector; allowed"),
+    "a folder in use": ("apply --model {folder} --out {folder}", "is not empty"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_refused_in_one_line(case, folder, classifier, tmp_path):
+    line, text = case
+    line = line.format(folder=folder, classifier=classifier)
+    out = "" if "--out" in line else f" --out {tmp_path / 'never'}"
+    result = call(f"detect {line} --data digits{out}")
+    assert result.exit_code in (1, 2), result.output
+    errors = [row for row in result.stderr.splitlines() if row.startswith("error: ")]
+    assert len(errors) == 1
+    assert text in errors[0]
