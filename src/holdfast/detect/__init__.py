@@ -5,6 +5,7 @@ threshold and gives a `Guarded` model, which answers with a class more, refused.
 and detector at once: for them a picture that is refused is answered rightly.
 """
 
+from holdfast.detect.auxiliary import Auxiliary, AuxiliarySuspicion
 from holdfast.detect.density import Density
 from holdfast.detect.feature_squeezing import FeatureSqueezing
 from holdfast.detect.gradient_norm import GradientNorm
@@ -21,6 +22,8 @@ __all__ = [
     "DETECTORS",
     "LID",
     "OWN",
+    "Auxiliary",
+    "AuxiliarySuspicion",
     "Density",
     "Detector",
     "FeatureSqueezing",

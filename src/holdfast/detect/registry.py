@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from holdfast.detect.auxiliary import Auxiliary
 from holdfast.detect.density import Density
 from holdfast.detect.feature_squeezing import FeatureSqueezing
 from holdfast.detect.gradient_norm import GradientNorm
@@ -14,7 +15,7 @@ from holdfast.errors import unknown
 from holdfast.options import parse, to_plain
 from holdfast.uncertainty import SCORES, score
 
-OWN: dict[str, type[Any]] = {kind.name: kind for kind in (GradientNorm, FeatureSqueezing, Density, LID)}
+OWN: dict[str, type[Any]] = {kind.name: kind for kind in (GradientNorm, Auxiliary, FeatureSqueezing, Density, LID)}
 
 
 def _of_score(name: str, options: Mapping[str, Any]) -> Detector:
