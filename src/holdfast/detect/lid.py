@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from holdfast import attacks
@@ -173,6 +172,8 @@ def dimension(squared: Tensor, k: int) -> Tensor:
 
 def separated(values: Tensor, attacked: Tensor) -> dict[str, Tensor]:
     """Weight (L,) and bias of a logistic regression that tells rows (N, L) apart, for values as they are."""
+    from sklearn.linear_model import LogisticRegression
+
     mean, spread = values.mean(0), values.std(0, unbiased=False)
     spread = torch.where(spread > 0, spread, 1)
     found = LogisticRegression(max_iter=1000).fit(((values - mean) / spread).numpy(), attacked.numpy())
