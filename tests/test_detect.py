@@ -251,6 +251,16 @@ def test_counts_are_those_of_the_pictures(judged):
         assert row["robust"]["n"] == 60
 
 
+def test_what_is_refused_as_it_is_does_not_hold():
+    made = detecting.fitted("entropy")
+    found = detection(made, detecting.held_out(), [attacks.build("fgsm")], threats.Linf(eps=0.02))
+    (row,) = found.plain["attacks"]
+    clean = found.plain["clean"]
+    assert clean["false_alarms"]["k"] > 0
+    assert row["robust"]["k"] <= clean["answered_and_right"]["k"]
+    assert row["robust"]["k"] >= clean["answered_and_right"]["k"] - row["adaptive"]["evaded"]["k"]
+
+
 def test_attacks_of_all_kinds_get_what_suits_them(judged):
     rows = {one["attack"]: one for one in judged[1].plain["attacks"]}
     assert rows["pgd"]["adaptive"]["attacks"] == ["pgd", "orthogonal-pgd", "orthogonal-pgd"]
@@ -301,7 +311,11 @@ def test_the_headline_names_the_attack_that_leaves_the_least(judged):
 
     rows = judged[1].plain["attacks"]
     worst = min(rows, key=lambda one: (one["adaptive"]["detected"]["rate"], one["attack"]))
-    assert worst["attack"] in worth(judged[1].plain)
+    assert f"of what {worst['attack']} finds" in worth(judged[1].plain)
+    weak = {**worst, "attack": "weak", "adaptive": {**worst["adaptive"], "detected": {"rate": 1.0}}}
+    for attacks_made in ([weak, worst], [worst, weak]):
+        told = worth({**judged[1].plain, "attacks": attacks_made})
+        assert f"of what {worst['attack']} finds" in told
     assert "the median change" in worth(judged[1].plain)
 
 

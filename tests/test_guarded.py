@@ -185,6 +185,14 @@ def test_evasive_cw_comes_near_the_smallest_change_that_does_both():
     assert (found.size <= 1.1 * smallest_size + 1e-3).all()
 
 
+def test_evasive_cw_raises_the_weight_of_what_fails():
+    model = guarded([[0.0, 0.0], [4.0, 0.0]], [0.0, -2.0], [3.0, 3.0], 2.1)
+    x, y = pictures([0.3, 0.35]), torch.tensor([0])
+    for weights in ({"first_c": 10.0, "first_d": 1e-5}, {"first_c": 1e-5, "first_d": 10.0}):
+        found = smallest(EvasiveCW(**weights), model, x, y, threats.L2(eps=1.0))
+        assert found.success.all()
+
+
 def test_evasive_cw_beats_one_that_knows_no_detector():
     model = guarded([[0.0, 0.0], [4.0, 0.0]], [0.0, -2.0], [3.0, 3.0], 2.1)
     x, y = pictures([0.3, 0.35]), torch.tensor([0])
