@@ -306,6 +306,13 @@ def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
         write_detection(tmp_path / "run")
 
 
+def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
+    line = f"detect evaluate --model {folder} --data digits --split validation -n 2 --eps 0.5 --attack pgd --out {tmp_path / 'run'}"
+    result = plain(line)
+    assert result["attacks"][0]["oblivious"]["auroc"] is None
+    assert "Once it is known" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_the_headline_names_the_attack_that_leaves_the_least(judged):
     from holdfast.report.detection import worth
 

@@ -6,11 +6,10 @@ import shutil
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
+from command_line import done
 from holdfast import data, report, train
 from holdfast.attacks import PGD
-from holdfast.cli import app
 from holdfast.threats import Linf
 from holdfast.train import Adversary, Recipe, TrainOptions, card_for
 from report_fixtures import Fake, write_run
@@ -45,6 +44,9 @@ FAINT = """() => {
 }"""
 
 
+SMALL = ("suspicion", "calibration", "shift", "detection")
+
+
 def trainings(root):
     """A training with notes about it, and one that is not finished."""
     pictures, validation = data.load("digits", "train", limit=60), data.load("digits", "validation", limit=20)
@@ -61,14 +63,20 @@ def trainings(root):
     return path, root / "unfinished"
 
 
-def suspicion(root):
-    """The folder of scores judged by noise, with scores left out and a note."""
+def small_pages(root):
+    """The folders of what is told of a small model: scores judged by noise, calibration, shift, and a detector."""
     pictures = data.load("digits", "train", limit=100)
     card = card_for("mlp", pictures, {"hidden": (16,)})
     train.train(card, pictures, recipe=Recipe(options=TrainOptions(epochs=1, batch=50)), out=root / "mlp")
-    line = f"ood --model {root / 'mlp'} --data digits --limit 40 --against noise:uniform --no-report --quiet --out"
-    assert CliRunner().invoke(app, [*line.split(), str(root / "ood")]).exit_code == 0
-    return root / "ood"
+    lines = {
+        "suspicion": "ood --limit 40 --against noise:uniform --no-report",
+        "calibration": "calibrate --limit 40 --method temperature --method histogram",
+        "shift": "evaluate -n 60 --corruptions fog,contrast --severity 1,3 --label-shift dirichlet:1.0 --no-report",
+        "detection": "detect evaluate -n 12 --detector energy --eps 0.4 --attack pgd --no-report",
+    }
+    for name, line in lines.items():
+        done(f"{line} --model {root / 'mlp'} --data digits --quiet --out {root / name}")
+    return {name: report.write([root / name]) for name in lines}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +91,7 @@ def pages(tmp_path_factory):
     many = write_run(root / "many", Fake(n=150, classes=tuple(f"kind {i}" for i in range(100))))
     trained, unfinished = trainings(root)
     return {
-        "suspicion": report.write([suspicion(root)]),
+        **small_pages(root),
         "trained": report.write([trained]),
         "trainings": report.write([trained, unfinished], root / "trainings.html"),
         "one": report.write([one]),
@@ -93,7 +101,7 @@ def pages(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", ["one", "two", "three", "many", "trained", "trainings", "suspicion"])
+@pytest.mark.parametrize("name", ["one", "two", "three", "many", "trained", "trainings", *SMALL])
 def test_fits_a_phone(page, pages, name):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(pages[name].as_uri())
@@ -104,7 +112,7 @@ def test_fits_a_phone(page, pages, name):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_can_be_read_in_the_light_and_in_the_dark(page, pages, scheme):
     page.emulate_media(color_scheme=scheme)
-    for name in ("two", "three", "trained", "trainings", "suspicion"):
+    for name in ("two", "three", "trained", "trainings", *SMALL):
         page.goto(pages[name].as_uri())
         assert page.evaluate(FAINT) == []
 

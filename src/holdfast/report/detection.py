@@ -18,6 +18,7 @@ from holdfast.report import words
 from holdfast.report.page import environment
 from holdfast.report.pictures import amplification, in_box, perturbation
 from holdfast.uncertainty.separation import roc
+from holdfast.uncertainty.separation.counts import LEAST
 
 PAGE = "report.html"
 KINDS = {"clean": "clean", "oblivious": "unaware", "full": "unaware, all steps", "adaptive": "aware"}
@@ -122,7 +123,7 @@ def _curve(number: int, one: Mapping[str, Any], arrays: Arrays) -> str:
     series = []
     for style, kind in enumerate(list(KINDS)[1:], 1):
         values = _suspicion(number, kind, arrays)
-        if values is not None:
+        if values is not None and min(len(values), len(clean)) >= LEAST:
             series.append(Line(KINDS[kind], style, tuple(roc(clean, values))))
     chance = Line("chance", 5, ((0.0, 0.0), (1.0, 1.0)), dashed=True)
     title = f"Adversarial pictures found, {one['attack']}"

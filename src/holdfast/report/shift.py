@@ -22,7 +22,7 @@ ABOUT_ATTACK = {
     "accuracy": "Right, and broken at no radius up to this one; bands: 95 % intervals.",
     "ece": "With the confidence of each picture as the attack left it; bands: 95 % intervals.",
 }
-DEEPEST = 55  # percent of the ink in a cell of the heat table
+DEEPEST = 45  # percent of the ink in a cell of the heat table
 
 
 @dataclass(frozen=True)
