@@ -488,6 +488,8 @@ def test_by_name_from_a_file(tmp_path, pictures):
 
 
 def test_unknown_libraries_and_missing_ones(monkeypatch):
+    with pytest.raises(OptionError, match=r"'pgd:steps=3'; allowed: pgd alone, .* Write --attack pgd --set steps=3"):
+        bridges.build("pgd:steps=3")
     with pytest.raises(OptionError, match=r"unknown library of attacks 'foolbx'.*Did you mean 'foolbox'"):
         bridges.build("foolbx:LinfPGD")
     monkeypatch.setattr("holdfast.bridges.library.import_module", missing)

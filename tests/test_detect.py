@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import detecting
-from command_line import call, done, plain
+from command_line import call, done, plain, refused
 from holdfast import attacks, data, detect, evaluate, models, threats, train
 from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
@@ -184,7 +184,24 @@ def test_a_folder_gives_the_same_guarded_model_anywhere(folder, classifier):
     answered = said.argmax(1) != 10
     assert torch.equal(said.argmax(1)[answered], plain_answer[answered])
     assert 0 < int((~answered).sum()) < 60
-    done(f"evaluate --model {folder} --data digits -n 30 --eps 0.1 --attack pgd --out {folder.parent / 'evaluated'}")
+
+
+def test_commands_take_a_guarded_model_or_say_what_they_want(folder, tmp_path):
+    refusing = f"--model {folder} --data digits"
+    done(f"evaluate {refusing} -n 60 --eps 0.4 --attack pgd --out {tmp_path / 'evaluated'}")
+    about = json.loads((tmp_path / "evaluated" / "summary.json").read_text())
+    assert about["model"]["refused"] == 10
+    assert about["clean"]["k"] < 60
+    assert "refused" in (tmp_path / "evaluated" / "report.html").read_text()
+    shown = done(f"attack {refusing} -n 60 --eps 0.4 --attack pgd --set steps=3 --out {tmp_path / 'attacked'}").stdout
+    assert "refused (" in shown
+    assert "class 10" not in shown
+    found = plain(f"calibrate {refusing} --method none --out {tmp_path / 'measured'}")
+    assert found["before"]["accuracy"] < 1
+    _, text = refused(f"calibrate {refusing} --quiet --out {tmp_path / 'never'}")
+    assert "is guarded by a detector; allowed: no method" in text
+    _, text = refused(f"ood {refusing} --quiet --against noise:uniform --out {tmp_path / 'never'}")
+    assert "is guarded by a detector; allowed: its classifier alone" in text
 
 
 def test_what_a_folder_should_not_be_is_refused(folder, classifier, tmp_path):
@@ -307,8 +324,8 @@ def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
 
 
 def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
-    line = f"detect evaluate --model {folder} --data digits --split validation -n 2 --eps 0.5 --attack pgd --out {tmp_path / 'run'}"
-    result = plain(line)
+    line = f"detect evaluate --model {folder} --data digits --split validation -n 2 --eps 0.5 --attack pgd"
+    result = plain(line, "--out", tmp_path / "run")
     assert result["attacks"][0]["oblivious"]["auroc"] is None
     assert "Once it is known" in (tmp_path / "run" / "report.html").read_text()
 

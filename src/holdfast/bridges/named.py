@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, cast, get_args
 
 from holdfast.access import Access
-from holdfast.attacks import External
+from holdfast.attacks import ATTACKS, External
 from holdfast.bridges.art import art
 from holdfast.bridges.autoattack import Version, autoattack
 from holdfast.bridges.foolbox import foolbox
@@ -49,6 +49,10 @@ def build(text: str, options: Mapping[str, str] | None = None) -> External:
         if kind not in versions:
             raise unknown("version of pyautoattack", kind, versions)
         return autoattack(cast(Version, kind))
+    if name in ATTACKS:
+        raise OptionError(
+            f"attack {text!r}; allowed: {name} alone, with its options beside it. Write --attack {name} --set {kind}."
+        )
     if name not in LIBRARIES:
         raise unknown("library of attacks", name, [*LIBRARIES, "pyautoattack"])
     maker = _attack_class(name, kind)

@@ -70,6 +70,7 @@ def command(
     """
     from holdfast import threats
     from holdfast.cli.pictures import new_folder, write
+    from holdfast.models import refused_class
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -96,9 +97,14 @@ def command(
     plain = write(folder, pictures, found, verdict, arrays, within)
     broken, right = int((verdict.success & ~verdict.start_wrong).sum()), int((~verdict.start_wrong).sum())
     goal_text, where = "" if target is None else f" as {target}", _where(verdict, threat, eps)
+    rows = _rows(pictures, verdict, refused_class(opened.model))
     screen.result(
         plain,
-        table(("picture", "label", "before", "after", "verified", "size"), _rows(pictures, verdict), right=(0, 5)),
+        table(
+            ("picture", "label", "before", "after", "verified", "size"),
+            rows,
+            right=(0, 5),
+        ),
         "",
         f"{broken} of {right} pictures that were not wrong before are misclassified{goal_text} {where}",
         f"pictures and arrays: {folder}",
@@ -180,12 +186,13 @@ def _attacked(
     return found, verdict
 
 
-def _rows(pictures: "Pictures", verdict: "Verdict") -> list[tuple[object, ...]]:
+def _rows(pictures: "Pictures", verdict: "Verdict", refused: int | None) -> list[tuple[object, ...]]:
     """A row a picture."""
     names = pictures.classes
 
     def said(prediction: int, confidence: float) -> str:
         known = names[prediction] if 0 <= prediction < len(names) else f"class {prediction}"
+        known = "refused" if prediction == refused else known
         return f"{known} ({100 * confidence:.0f} %)"
 
     columns = zip(

@@ -13,7 +13,7 @@ from holdfast.errors import OptionError
 from holdfast.evaluate import provenance
 from holdfast.evaluate.abstaining import selective, sets
 from holdfast.files import dump_json, write_atomically
-from holdfast.models import Opened, maps
+from holdfast.models import Opened, maps, refused_class
 from holdfast.options import to_plain
 from holdfast.uncertainty import (
     Measured,
@@ -138,7 +138,12 @@ def calibrate(
 
 
 def _check_once(opened: Opened, methods: Sequence[Recalibration]) -> None:
-    """Raises: `OptionError` for a recalibrated model that is to be recalibrated again."""
+    """Raises: `OptionError` for a recalibrated or a guarded model that is to be recalibrated."""
+    if methods and refused_class(opened.model) is not None:
+        raise OptionError(
+            f"model {opened.source} is guarded by a detector; allowed: no method (--method none), which measures it, "
+            "or its classifier alone. Calibrate that, and fit a detector beside the calibrated one."
+        )
     if methods and opened.card is not None and opened.card.recalibration is not None:
         raise OptionError(
             f"model {opened.source} is recalibrated already, by {opened.card.recalibration['method']}; allowed: "

@@ -12,6 +12,7 @@ from holdfast.access.borrow import Model, home
 from holdfast.attacks import External
 from holdfast.data import Pictures
 from holdfast.files import dotted
+from holdfast.models.guarded import refused_class
 from holdfast.options import to_plain
 
 FORMAT = 1
@@ -40,11 +41,13 @@ def describe_model(
     model: Model, name: str | None, card: Mapping[str, Any] | None, answers: list[list[float]] | None
 ) -> dict[str, Any]:
     """The model's entry in run.json; `answers` to a few pictures, by which a run is not resumed with another model."""
+    refused = refused_class(model)
     return {
         "name": name or type(model).__name__,
         "parameters": sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else 0,
         "card": dict(card) if card else None,
         "answers": answers,
+        **({} if refused is None else {"refused": refused}),  # the number of that class
     }
 
 

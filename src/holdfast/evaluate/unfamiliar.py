@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from holdfast.data import Pictures
+from holdfast.errors import OptionError
 from holdfast.evaluate import provenance
 from holdfast.files import dump_json, write_atomically
-from holdfast.models import Committee, Opened
+from holdfast.models import Committee, Opened, refused_class
 from holdfast.uncertainty import Judgement, judge
 from holdfast.uncertainty.reading import Progress
 from holdfast.uncertainty.scores import Score
@@ -49,6 +50,11 @@ def unfamiliar(
     words) goes on record.
     Raises: as `judge`, and `RunError` for files that cannot be written. Cost: as `judge`.
     """
+    if refused_class(opened.model) is not None:
+        raise OptionError(
+            f"model {opened.source} is guarded by a detector; allowed: its classifier alone, in the folder classifier/ "
+            "of a guarded one."
+        )
     found = judge(
         scores,
         opened.model,
