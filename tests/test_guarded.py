@@ -9,6 +9,7 @@ from torch import nn
 from holdfast import attacks, models, threats
 from holdfast.access import Refusal
 from holdfast.attacks import EVASIONS, EvasiveCW, OrthogonalPGD, build, run, smallest
+from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.attacks.orthogonal_pgd import apart
 from holdfast.errors import OptionError
 from holdfast.evaluate import verify
@@ -111,6 +112,22 @@ def test_searches_by_labels_stay_in_the_band():
     at = found.x_adv.flatten(1)[:, 0]
     assert ((at > 0.5) & (at <= 0.7 + 1e-9)).all()
     assert (found.size < 0.8 * (begin - x).flatten(1).norm(dim=1)).all()
+
+
+def test_searches_by_labels_do_not_begin_at_what_is_refused(monkeypatch):
+    """The nearest picture of another class is refused; the next one is not."""
+    model = guarded([[0.0, 0.0], [1.0, 0.0]], [0.0, -0.5], [0.0, 1.0], 0.7)
+    x, y = pictures([0.4, 0.2], [0.501, 0.75], [0.99, 0.2]), torch.tensor([0, 1, 1])
+    begun = []
+
+    def watched(*given):
+        begun.append(nearest_elsewhere(*given))
+        return begun[-1]
+
+    monkeypatch.setattr("holdfast.attacks.engine.nearest_elsewhere", watched)
+    found = smallest(build("hop-skip-jump", {"queries": 20}), model, x, y, threats.L2(eps=1.0))
+    assert torch.equal(begun[0][0], x[2])
+    assert found.success[0]
 
 
 def test_a_target_must_be_reached_and_not_refused():

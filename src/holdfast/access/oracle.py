@@ -84,6 +84,17 @@ class Oracle:
         with torch.no_grad():
             return torch.cat([self._forward(piece) for piece in self._pieces(part)])
 
+    def refuses(self, part: Part) -> Tensor:
+        """(P,) bool: where a model with a class of refusal gives that answer. One forward pass a point."""
+        assert self.refusal is not None
+        found = []
+        with torch.no_grad():
+            for piece in self._pieces(part):
+                self.meter.count(piece.picture)
+                answer = self._ask(piece.seen(self._rendered(piece.points, [piece])))
+                found.append(answer.argmax(1) == self.refusal.refused)
+        return torch.cat(found)
+
     def gradients(self, parts: Sequence[Part]) -> list[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]:
         """For each part its logits, losses and gradients: one forward pass a point, one backward an objective.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Refusal, Scores, borrow
+from holdfast.access import Access, Answer, Budget, Gradient, Meter, Oracle, Part, Refusal, Scores, borrow
 from holdfast.access.answer import keep_lanes
 from holdfast.access.borrow import Model, home
 from holdfast.access.oracle import sees_all
@@ -140,12 +140,23 @@ class Engine:
         record.start(wrong, own if record.aim == "highest_loss" else own | wrong, seen.reached, looks)
         self.beginning = None
         if any(map(begins_elsewhere, attacks)):
-            nearest = nearest_elsewhere(record.x, self.logits.argmax(1), goal) if beginning is None else beginning
+            nearest = nearest_elsewhere(record.x, self.said(), goal) if beginning is None else beginning
             self.beginning = nearest.to(record.x)
         self.plans = plans(attacks, self.logits, goal)
         self.queue = Queue(self.plans, everything[~record.closed])
         self.groups: list[Group] = []  # one an attack
         self.looks: list[Group] = []  # lanes at their last question, which needs no gradient
+
+    def said(self) -> Tensor:
+        """(N,) int64: what is predicted of the unchanged pictures, -1 for those that are refused.
+
+        Cost: for a guarded model one more forward pass a picture.
+        """
+        prediction = self.logits.argmax(1)
+        if self.oracle.refusal is None:
+            return prediction
+        everything = torch.arange(len(prediction), device=prediction.device)
+        return prediction.masked_fill(self.oracle.refuses(Part(self.record.x, everything)), -1)
 
     def work(self, trace: bool = False, progress: Progress | None = None) -> None:
         """Until no lane is left."""
