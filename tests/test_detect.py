@@ -336,6 +336,10 @@ def test_the_headline_names_the_attack_that_leaves_the_least(judged):
     rows = judged[1].plain["attacks"]
     worst = min(rows, key=lambda one: (one["adaptive"]["detected"]["rate"], one["attack"]))
     assert f"of what {worst['attack']} finds" in worth(judged[1].plain)
+    (ddn,) = (one for one in rows if one["attack"] == "ddn")
+    for size, told in ((0.9, "costs ddn nothing"), (2.0, "costs ddn 2 times")):
+        aware = {**ddn["adaptive"], "median_size": size * ddn["oblivious"]["median_size"]}
+        assert told in worth({**judged[1].plain, "attacks": [{**ddn, "adaptive": aware}]})
     weak = {**worst, "attack": "weak", "adaptive": {**worst["adaptive"], "detected": {"rate": 1.0}}}
     for attacks_made in ([weak, worst], [worst, weak]):
         told = worth({**judged[1].plain, "attacks": attacks_made})

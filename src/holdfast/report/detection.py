@@ -68,6 +68,8 @@ def _cost(one: Mapping[str, Any]) -> str:
         return ""
     held = one["adaptive"]["detected"]["rate"]
     over = "" if held == 0 else ", over the pictures where it can be passed"
+    if now <= was:
+        return f" To pass it costs {one['attack']} nothing: the median change is {now:.3g} ({was:.3g} unaware{over})."
     return f" To pass it costs {one['attack']} {now / was:.2g} times the median change ({was:.3g} to {now:.3g}{over})."
 
 
