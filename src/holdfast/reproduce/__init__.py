@@ -3,10 +3,12 @@
 from typing import Any
 
 from holdfast.reproduce.augmix import AUGMIX_UNDER_SHIFT
+from holdfast.reproduce.auxiliary_detector import AUXILIARY_DETECTOR
 from holdfast.reproduce.bench import Bench
 from holdfast.reproduce.calibration import CALIBRATION
 from holdfast.reproduce.capacity import CAPACITY
 from holdfast.reproduce.deep_defense import DEEP_DEFENSE_REPORT
+from holdfast.reproduce.gradient_detector import GRADIENT_DETECTOR
 from holdfast.reproduce.mixup_cutout import MIXUP_CUTOUT
 from holdfast.reproduce.ood import OOD
 from holdfast.reproduce.part import Part
@@ -74,5 +76,7 @@ REPRODUCTIONS: dict[str, Reproduction[Any]] = {
         AUGMIX_UNDER_SHIFT,
         SHIFT,
         OOD,
+        GRADIENT_DETECTOR,
+        AUXILIARY_DETECTOR,
     )
 }
