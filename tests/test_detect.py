@@ -325,7 +325,9 @@ def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
 
 def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
     line = f"detect evaluate --model {folder} --data digits --split validation -n 2 --eps 0.5 --attack pgd"
-    result = plain(line, "--out", tmp_path / "run")
+    shown = done(line, "--out", tmp_path / "run")
+    assert "warning: thresholds are from validation pictures" in shown.stderr
+    result = json.loads((tmp_path / "run" / "detect.json").read_text())
     assert result["attacks"][0]["oblivious"]["auroc"] is None
     assert "Once it is known" in (tmp_path / "run" / "report.html").read_text()
 

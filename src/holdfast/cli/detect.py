@@ -200,6 +200,11 @@ def evaluate(
         raise OptionError(
             f"--model {model} {what}; allowed: a folder of `detect fit`, or a classifier with --detector NAME."
         )
+    if split != "test":
+        seen = "detectors are fitted on" if split == "train" else "thresholds are from"
+        screen.note(
+            f"warning: {seen} {split} pictures, on which they look better than on others; --split test has others"
+        )
     folder = new_folder(out or given.run_name("detection", model, data))
     load = partial(common.pictures_of, screen, data, data_dir=data_dir, resize=resize)
     pictures = load(split, limit=limit)
