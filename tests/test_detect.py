@@ -147,6 +147,15 @@ def test_a_guarded_model_is_not_guarded_again():
         detect.fit(detect.GradientNorm(), made.model, detecting.training(), detecting.held_out())
 
 
+def test_a_detector_that_learnt_nothing_says_so(monkeypatch, classifier, tmp_path):
+    assert not detecting.fitted("entropy").blind
+    monkeypatch.setattr(
+        "holdfast.uncertainty.scores.Entropy.score", lambda self, batch: batch.logits.double()[:, 0] * 0
+    )
+    shown = done(f"detect fit --model {classifier} --data digits --detector entropy --out {tmp_path / 'guard'}")
+    assert "warning: entropy says the same of all 144 clean pictures: it learnt nothing" in shown.stderr
+
+
 def test_unknown_detectors_are_refused():
     with pytest.raises(OptionError, match="Did you mean 'gradient-norm'"):
         detect.detector("gradient-nrom")

@@ -107,6 +107,8 @@ def fitted_and_saved(
             batch=batch,
             progress=partial(bar.update, text=f"fitting {chosen.name}"),
         )
+    if made.blind:
+        screen.note(f"warning: {chosen.name} says the same of all {len(held_out)} clean pictures: it learnt nothing")
     card = opened.card or card_of(opened, training.shape, training.classes, given.pairs(model_set, "--model-set"))
     told = detect.save(
         folder,

@@ -24,6 +24,11 @@ class Fitted:
     misclassified: int  # of the clean pictures that the threshold is from; they count like the others
     clean: Tensor  # (n,) their suspicion
 
+    @property
+    def blind(self) -> bool:
+        """Whether all clean pictures are alike to it: then it has learnt nothing, and refuses none or all."""
+        return bool(self.clean.amin() == self.clean.amax())
+
 
 def fit(
     detector: Detector,
