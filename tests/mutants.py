@@ -3881,9 +3881,9 @@ MUTANTS = [
     ),
     Mutant(
         "the class of refusal is lost behind a cast",
-        "models/guarded.py",
-        "while isinstance(model, Cast | Recalibrated):",
-        "while isinstance(model, Recalibrated):",
+        "models/cast.py",
+        'return getattr(self.model, "refused", None)',
+        "return None",
         "tests/test_guarded.py -k 'put_around'",
     ),
     Mutant(

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from holdfast.errors import AttackDidNothing, DataError, ModelError, OptionError, unknown
 from holdfast.evaluate.rerender import RENDER, sizes
-from holdfast.models.guarded import refused_class
 
 Norm = Literal["linf", "l2", "l1", "l0", "pixels", "patch", "rotation", "flow", "colour"]
 Model = Callable[[Tensor], Tensor]
@@ -101,7 +100,7 @@ def verify(
         )
     if not len(x):
         raise DataError("no pictures to verify; allowed: at least one. Check the split and the limit.")
-    box, refused = (float(low), float(high)), refused_class(model)
+    box, refused = (float(low), float(high)), _refused(model)
     pieces = []
     with _evaluation_mode(model), torch.no_grad():
         for start in range(0, len(x), batch):
@@ -265,6 +264,12 @@ def _predict(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     gap = (first - second) / logits.abs().amax(1).clamp_min(torch.finfo(logits.dtype).tiny)
     confidence = logits.softmax(1).amax(1) * finite
     return torch.where(finite, logits.argmax(1), -1), confidence.float(), gap.float()
+
+
+def _refused(model: Model) -> int | None:
+    """The class by which a guarded model refuses to answer: it says so itself."""
+    said = getattr(model, "refused", None)
+    return said if isinstance(said, int) else None
 
 
 def _reached(prediction: Tensor, y: Tensor, target: Tensor | None, refused: int | None) -> Tensor:

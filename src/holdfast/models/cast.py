@@ -17,6 +17,11 @@ class Cast(nn.Module):
         self.model = model
         self.dtype = dtype
 
+    @property
+    def refused(self) -> object:
+        """The class by which the model refuses to answer, if it has one (`models.Guarded`)."""
+        return getattr(self.model, "refused", None)
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits of `x`, in float32."""
         logits: Tensor = self.model(x.to(self.dtype))

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from holdfast.models.cast import Cast
-from holdfast.models.recalibrated import Recalibrated
-
 
 class Suspicion(nn.Module):
     """How suspicious pictures are to a fitted detector that stands beside a classifier.
@@ -67,7 +64,6 @@ class Guarded(nn.Module):
 
 
 def refused_class(model: object) -> int | None:
-    """The class by which a model refuses to answer, found through what keeps its classes; None where it has none."""
-    while isinstance(model, Cast | Recalibrated):
-        model = model.model
-    return model.refused if isinstance(model, Guarded) else None
+    """The class by which a model refuses to answer; said by `refused`, which passes through what keeps its classes."""
+    found = getattr(model, "refused", None)
+    return found if isinstance(found, int) else None

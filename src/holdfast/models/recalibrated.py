@@ -18,6 +18,11 @@ class Recalibrated(nn.Module):
         self.model = model
         self.map = map
 
+    @property
+    def refused(self) -> object:
+        """The class by which the model refuses to answer, if it has one (`models.Guarded`)."""
+        return getattr(self.model, "refused", None)
+
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) to logits (N, K)."""
         logits: Tensor = self.map(self.model(x))

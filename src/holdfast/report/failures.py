@@ -42,7 +42,7 @@ def hardest(rows: Sequence[ClassRow]) -> list[ClassRow]:
 def class_names(summary: dict[str, Any], width: int) -> list[str]:
     """The names of classes 0 to `width` - 1, by number where the data have no name: a model may have more outputs."""
     names = [str(name) for name in summary["data"]["classes"]]
-    refused = summary["model"].get("refused")
+    refused = summary.get("model", {}).get("refused")
     return names + ["refused" if number == refused else str(number) for number in range(len(names), width)]
 
 
