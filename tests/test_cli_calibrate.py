@@ -10,7 +10,7 @@ import torch
 from command_line import call, done, plain
 from holdfast import data, models, train, uncertainty
 from holdfast.errors import RunError
-from holdfast.report.calibration import write_calibration
+from holdfast.report.calibration import KIND
 from holdfast.train import Recipe, TrainOptions, card_for
 
 
@@ -173,7 +173,7 @@ def test_the_page_stands_alone_and_shows_every_method(calibrated):
     assert "<script" not in html
     assert "http" not in html.replace("http-equiv", "")
     assert f"{100 * result['before']['ece']:.2f}" in html
-    assert write_calibration(out).read_text() == html
+    assert KIND.write(out).read_text() == html
     assert re.search(r"\d to \d+\.\d\d\s%", html)
     assert not re.search(r"% to", html)
     done("report", out, "--out", out.parent / "again.html")
@@ -185,7 +185,7 @@ def test_a_damaged_file_gives_no_page(calibrated, tmp_path, change, text):
     plain = json.loads((calibrated[0] / "calibrate.json").read_text())
     (tmp_path / "calibrate.json").write_text(json.dumps({**plain, **change}))
     with pytest.raises(RunError, match=text):
-        write_calibration(tmp_path)
+        KIND.write(tmp_path)
 
 
 def test_all_leaves_out_what_cannot_be_fitted(trained, tmp_path):

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from command_line import call, plain, refused
 from holdfast import data, models, report
 from holdfast.errors import DataError, OptionError, RunError
-from holdfast.report.suspicion import write_suspicion
+from holdfast.report.suspicion import KIND
 from holdfast.uncertainty import separation
 
 TRAIN = "train --model cnn --model-set dropout=0.3 --epochs 3 --batch 64 --no-report --quiet"
@@ -51,15 +51,15 @@ def test_all_scores_are_judged_and_written(judged):
 
 def test_the_page_is_made_from_the_folder_alone(judged, folder, tmp_path):
     page = (folder / "noise/report.html").read_text()
-    assert page == report.render([folder / "noise"]) == write_suspicion(folder / "noise").read_text()
+    assert page == report.render([folder / "noise"]) == KIND.write(folder / "noise").read_text()
     for text in ("mahalanobis", "noise:uniform", "FPR95", "<svg", "Fitted on"):
         assert text in page
     (tmp_path / "ood.json").write_text('{"format": 1}')
     with pytest.raises(RunError, match=r"damaged|cannot be read"):
-        write_suspicion(tmp_path)
+        KIND.write(tmp_path)
     (tmp_path / "ood.json").write_text('{"format": 9}')
     with pytest.raises(RunError, match="format 9"):
-        write_suspicion(tmp_path)
+        KIND.write(tmp_path)
 
 
 def test_the_same_command_gives_the_same_figures(run, judged, tmp_path):

@@ -18,7 +18,7 @@ from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluate import detection
 from holdfast.models.guarded import Guarded
-from holdfast.report.detection import write_detection
+from holdfast.report.detection import KIND
 from nets import linear
 
 # Thresholds.
@@ -321,7 +321,7 @@ def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
     assert "What this detector is worth once it is known" in html
     assert "Once it is known, energy flags" in html
     assert "<script" not in html
-    assert write_detection(tmp_path / "run").read_text() == html
+    assert KIND.write(tmp_path / "run").read_text() == html
     done(f"report {tmp_path / 'run'} --out {tmp_path / 'again.html'}")
     assert (tmp_path / "again.html").read_text() == html
     line = f"detect evaluate --model {tmp_path / 'run' / 'guard'} --data digits -n 25 --eps 0.3 --attack pgd:steps=10"
@@ -329,7 +329,7 @@ def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
     assert again["attacks"] == result["attacks"]
     (tmp_path / "run" / "detect.json").write_text(json.dumps({"format": 2}))
     with pytest.raises(RunError, match="format 2"):
-        write_detection(tmp_path / "run")
+        KIND.write(tmp_path / "run")
 
 
 def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):

@@ -82,7 +82,7 @@ def command(
     """
     from holdfast.cli.pictures import new_folder
     from holdfast.evaluate import CalibrationOptions, calibrate
-    from holdfast.report.calibration import write_calibration
+    from holdfast.report.calibration import KIND
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -115,7 +115,7 @@ def command(
     for why in dict.fromkeys(why for _, why in found.left_out):
         names = ", ".join(name for name, because in found.left_out if because == why)
         screen.note(f"warning: left out: {names}: {why}")
-    page = write_calibration(folder)
+    page = KIND.write(folder)
     screen.result(
         {"run": str(folder), "report": str(page), "fit_seconds": found.fit_seconds, **found.plain},
         *shown(found, model, data, folder, page),

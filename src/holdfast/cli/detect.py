@@ -189,7 +189,7 @@ def evaluate(
     from holdfast import detect, models
     from holdfast import evaluate as evaluating
     from holdfast.cli.pictures import new_folder
-    from holdfast.report.detection import write_detection
+    from holdfast.report.detection import KIND
     from holdfast.threats import build as threat_of
 
     screen = Screen(plain=json, quiet=quiet)
@@ -232,7 +232,7 @@ def evaluate(
             command=["holdfast", *sys.argv[1:]],
             progress=bar.update,
         )
-    page = write_detection(folder) if report else None
+    page = KIND.write(folder) if report else None
     screen.result(
         {"run": str(folder), "report": None if page is None else str(page), **found.plain},
         *shown(found.plain),

@@ -76,7 +76,7 @@ def command(
     """
     from holdfast.cli.pictures import new_folder
     from holdfast.evaluate import unfamiliar
-    from holdfast.report.suspicion import write_suspicion
+    from holdfast.report.suspicion import KIND
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
@@ -105,7 +105,7 @@ def command(
             progress=lambda done, total: bar.update(done, total, "looking"),
         )
     found = result.judgement
-    page = write_suspicion(folder) if report else None
+    page = KIND.write(folder) if report else None
     reasons = dict.fromkeys(why for _, why in found.left_out)
     for why in reasons:
         names = ", ".join(name for name, because in found.left_out if because == why)

@@ -31,12 +31,9 @@ def render(runs: Sequence[Path]) -> str:
     from holdfast.report.training_run import all_trainings
 
     folders = [Path(run) for run in runs]
-    if len(folders) == 1 and calibration.is_calibration(folders[0]):
-        return calibration.page(folders[0])
-    if len(folders) == 1 and suspicion.is_suspicion(folders[0]):
-        return suspicion.page(folders[0])
-    if len(folders) == 1 and detection.is_detection(folders[0]):
-        return detection.page(folders[0])
+    for kind in (calibration.KIND, suspicion.KIND, detection.KIND):
+        if len(folders) == 1 and kind.wrote(folders[0]):
+            return kind.page(folders[0])
     if any(map(shift.is_shift_alone, folders)):
         return shift.page(folders)
     return training.page(folders) if all_trainings(folders) else page(read_all(folders))

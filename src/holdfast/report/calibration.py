@@ -6,13 +6,10 @@ from typing import Any
 
 from holdfast.drawing import charts
 from holdfast.drawing.reliability import Bin, reliability
-from holdfast.errors import RunError
 from holdfast.evaluate.calibration import FILE, FORMAT
-from holdfast.files import read_object, write_atomically
 from holdfast.report import words
-from holdfast.report.page import environment
+from holdfast.report.one_file import Kind
 
-PAGE = "report.html"
 SHARES = ("ece", "adaptive_ece", "classwise_ece", "mce", "accuracy")  # written in percent
 MEASURES = {
     "ece": "ECE",
@@ -26,37 +23,7 @@ MEASURES = {
 }
 
 
-def is_calibration(folder: Path) -> bool:
-    """Whether `holdfast calibrate` wrote the folder."""
-    return (folder / FILE).is_file()
-
-
-def write_calibration(folder: Path) -> Path:
-    """Write report.html beside a calibrate.json and return its path.
-
-    Raises: as `page`, and `RunError` for a folder that cannot be written.
-    """
-    write_atomically(folder / PAGE, page(folder).encode())
-    return folder / PAGE
-
-
-def page(folder: Path) -> str:
-    """The whole document, as HTML text, from the folder's calibrate.json.
-
-    Raises: `RunError` for a file that is missing, damaged or of another format.
-    """
-    from jinja2 import TemplateError
-
-    plain = read_object(folder / FILE)
-    if plain.get("format") != FORMAT:
-        raise RunError(f"{str(folder / FILE)!r} has format {plain.get('format')!r}; allowed: {FORMAT}. Make it anew.")
-    try:
-        return environment().get_template("calibration.html.j2").render(context(plain))
-    except (KeyError, TypeError, TemplateError) as error:
-        raise RunError(f"{str(folder / FILE)!r} is damaged ({error!r}). Make it anew.") from error
-
-
-def context(plain: Mapping[str, Any]) -> dict[str, Any]:
+def context(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What the template uses, by name."""
     fitted, reported, halves = plain["data"]["fit_on"], plain["data"]["on"], plain["data"]["halves"]
     rows = [("before", plain["before"], None)] + [(one["method"], one["after"], one) for one in plain["methods"]]
@@ -127,3 +94,6 @@ def facts(plain: Mapping[str, Any]) -> list[tuple[str, Any]]:
         "Command": " ".join(origin["command"]),
     }
     return [(name, value) for name, value in told.items() if value not in ("", None)]
+
+
+KIND = Kind(FILE, FORMAT, "calibration.html.j2", context)

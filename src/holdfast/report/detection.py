@@ -11,42 +11,17 @@ from holdfast.drawing.charts import Line, lines
 from holdfast.drawing.histograms import Values, histogram
 from holdfast.drawing.marks import marker
 from holdfast.drawing.pictures import png
-from holdfast.errors import RunError
 from holdfast.evaluate.detection import ARRAYS, FILE, FORMAT
-from holdfast.files import read_object, write_atomically
 from holdfast.report import words
-from holdfast.report.page import environment
+from holdfast.report.one_file import Kind, arrays
 from holdfast.report.pictures import amplification, in_box, perturbation
 from holdfast.uncertainty.separation import roc
 from holdfast.uncertainty.separation.counts import LEAST
 
-PAGE = "report.html"
 KINDS = {"clean": "clean", "oblivious": "unaware", "full": "unaware, all steps", "adaptive": "aware"}
 SHOWN = 8  # pictures that slipped through, of each attack
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-def is_detection(folder: Path) -> bool:
-    """Whether `detect evaluate` wrote the folder."""
-    return (folder / FILE).is_file()
-
-
-def write_detection(folder: Path) -> Path:
-    """Write report.html beside a detect.json and return its path. Raises: as `page`, and where it cannot be written."""
-    write_atomically(folder / PAGE, page(folder).encode())
-    return folder / PAGE
-
-
-def page(folder: Path) -> str:
-    """The page as HTML text. Raises: `RunError` for a file that is missing, damaged or of another format."""
-    plain = read_object(folder / FILE)
-    if plain.get("format") != FORMAT:
-        raise RunError(f"{str(folder / FILE)!r} has format {plain.get('format')!r}; allowed: {FORMAT}. Make it anew.")
-    try:
-        return environment().get_template("detection.html.j2").render(context(plain, _arrays(folder / ARRAYS)))
-    except (KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{str(folder / FILE)!r} is damaged ({error!r}). Make it anew.") from error
 
 
 def worth(plain: Mapping[str, Any]) -> str:
@@ -73,8 +48,9 @@ def _cost(one: Mapping[str, Any]) -> str:
     return f" To pass it costs {one['attack']} {now / was:.2g} times the median change ({was:.3g} to {now:.3g}{over})."
 
 
-def context(plain: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+def context(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What the template uses, by name."""
+    found = arrays(folder / ARRAYS)
     name = plain["detector"]["name"]
     return {
         "title": f"Does {name} find attacks on {plain['data']['name']}?",
@@ -85,46 +61,46 @@ def context(plain: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
         ],
         "worth": worth(plain),
         "clean": plain["clean"],
-        "rows": [_row(number, one, plain, arrays) for number, one in enumerate(plain["attacks"])],
+        "rows": [_row(number, one, plain, found) for number, one in enumerate(plain["attacks"])],
         "rates": list(plain["clean"]["false_alarms_at"]),
         "marks": {text: marker(n) for n, text in enumerate(KINDS.values())},
         "facts": _facts(plain),
     }
 
 
-def _row(number: int, one: Mapping[str, Any], plain: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+def _row(number: int, one: Mapping[str, Any], plain: Mapping[str, Any], found: Arrays) -> dict[str, Any]:
     """What the page says and shows of one attack."""
     return {
         **one,
-        "drawn": _drawn(number, one, plain, arrays),
-        "curve": _curve(number, one, arrays),
-        "slipped": _slipped(number, plain, arrays),
+        "drawn": _drawn(number, one, plain, found),
+        "curve": _curve(number, one, found),
+        "slipped": _slipped(number, plain, found),
     }
 
 
-def _suspicion(number: int, kind: str, arrays: Arrays) -> NDArray[np.float64] | None:
+def _suspicion(number: int, kind: str, found: Arrays) -> NDArray[np.float64] | None:
     """Of the successes of one column; None without any."""
-    if f"{number}.{kind}.suspicion" not in arrays:
+    if f"{number}.{kind}.suspicion" not in found:
         return None
-    values = arrays[f"{number}.{kind}.suspicion"][arrays[f"{number}.{kind}.success"]].astype(np.float64)
+    values = found[f"{number}.{kind}.suspicion"][found[f"{number}.{kind}.success"]].astype(np.float64)
     return values if len(values) else None
 
 
-def _drawn(number: int, one: Mapping[str, Any], plain: Mapping[str, Any], arrays: Arrays) -> str:
-    sets = [Values("clean", 0, arrays["clean"].astype(np.float64))]
+def _drawn(number: int, one: Mapping[str, Any], plain: Mapping[str, Any], found: Arrays) -> str:
+    sets = [Values("clean", 0, found["clean"].astype(np.float64))]
     for style, kind in enumerate(list(KINDS)[1:], 1):
-        values = _suspicion(number, kind, arrays)
+        values = _suspicion(number, kind, found)
         if values is not None:
             sets.append(Values(KINDS[kind], style, values))
     title = f"Share of the pictures by suspicion, under {one['attack']}"
     return histogram(sets, title=title, x_label=f"{plain['detector']['name']}: suspicion")
 
 
-def _curve(number: int, one: Mapping[str, Any], arrays: Arrays) -> str:
-    clean = arrays["clean"].astype(np.float64)
+def _curve(number: int, one: Mapping[str, Any], found: Arrays) -> str:
+    clean = found["clean"].astype(np.float64)
     series = []
     for style, kind in enumerate(list(KINDS)[1:], 1):
-        values = _suspicion(number, kind, arrays)
+        values = _suspicion(number, kind, found)
         if values is not None and min(len(values), len(clean)) >= LEAST:
             series.append(Line(KINDS[kind], style, tuple(roc(clean, values))))
     chance = Line("chance", 5, ((0.0, 0.0), (1.0, 1.0)), dashed=True)
@@ -132,21 +108,21 @@ def _curve(number: int, one: Mapping[str, Any], arrays: Arrays) -> str:
     return lines([*series, chance], title=title, x_label="false alarms, share", percent=True)
 
 
-def _slipped(number: int, plain: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+def _slipped(number: int, plain: Mapping[str, Any], found: Arrays) -> dict[str, Any]:
     """Some pictures that are wrong and not refused, beside their originals."""
     low, high = plain["threat"].get("low", 0.0), plain["threat"].get("high", 1.0)
-    rows = arrays[f"{number}.rows"][:SHOWN]
-    before = [in_box(x, low, high) for x in arrays[f"{number}.x"][:SHOWN]]
-    after = [in_box(x, low, high) for x in arrays[f"{number}.x_adv"][:SHOWN]]
+    rows = found[f"{number}.rows"][:SHOWN]
+    before = [in_box(x, low, high) for x in found[f"{number}.x"][:SHOWN]]
+    after = [in_box(x, low, high) for x in found[f"{number}.x_adv"][:SHOWN]]
     changes = [b - a for a, b in zip(before, after, strict=True)]
     factor = amplification(changes)
     names: Sequence[str] = plain["classes"]
     cards = [
         {
-            "place": int(arrays["place"][row]),
-            "label": names[int(arrays["label"][row])],
-            "taken": names[int(arrays[f"{number}.prediction"][n])],
-            "size": f"{float(arrays[f'{number}.size'][n]):.3g}",
+            "place": int(found["place"][row]),
+            "label": names[int(found["label"][row])],
+            "taken": names[int(found[f"{number}.prediction"][n])],
+            "size": f"{float(found[f'{number}.size'][n]):.3g}",
             "original": png(before[n]),
             "adversarial": png(after[n]),
             "change": perturbation(changes[n], factor),
@@ -175,11 +151,4 @@ def _facts(plain: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in facts.items() if value not in ("", None)]
 
 
-def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(file))
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{str(file)!r} cannot be read ({type(error).__name__}). Make it anew.") from error
+KIND = Kind(FILE, FORMAT, "detection.html.j2", context)

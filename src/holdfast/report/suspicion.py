@@ -10,43 +10,19 @@ from numpy.typing import NDArray
 from holdfast.drawing.charts import Line, lines
 from holdfast.drawing.histograms import Values, histogram
 from holdfast.drawing.marks import marker
-from holdfast.errors import RunError
 from holdfast.evaluate.unfamiliar import FILE, FORMAT, SCORES_FILE
-from holdfast.files import read_object, write_atomically
 from holdfast.report import words
-from holdfast.report.page import environment
+from holdfast.report.one_file import Kind, arrays
 from holdfast.uncertainty.separation import roc
 
-PAGE = "report.html"
 FAMILIAR, UNFAMILIAR = 1, 0  # colours of the two sets
 CURVES = 5  # the sixth mark is for chance
 MEASURES = {"auroc": "AUROC", "aupr_out": "AUPR, unfamiliar", "aupr_in": "AUPR, familiar", "fpr95": "FPR95"}
 
 
-def is_suspicion(folder: Path) -> bool:
-    """Whether `ood` wrote the folder."""
-    return (folder / FILE).is_file()
-
-
-def write_suspicion(folder: Path) -> Path:
-    """Write report.html beside an ood.json and return its path. Raises: as `page`, and where it cannot be written."""
-    write_atomically(folder / PAGE, page(folder).encode())
-    return folder / PAGE
-
-
-def page(folder: Path) -> str:
-    """The page as HTML text. Raises: `RunError` for a file that is missing, damaged or of another format."""
-    plain = read_object(folder / FILE)
-    if plain.get("format") != FORMAT:
-        raise RunError(f"{str(folder / FILE)!r} has format {plain.get('format')!r}; allowed: {FORMAT}. Make it anew.")
-    try:
-        return environment().get_template("suspicion.html.j2").render(context(plain, _scores(folder / SCORES_FILE)))
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{str(folder / FILE)!r} is damaged ({error!r}). Make it anew.") from error
-
-
-def context(plain: Mapping[str, Any], scores: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+def context(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What the template uses, by name."""
+    scores = arrays(folder / SCORES_FILE)
     inside, outside = plain["data"]["inside"], plain["data"]["outside"]
     ranked = sorted(plain["scores"], key=lambda one: -one["auroc"]["value"])
     rows = [{**one, "drawn": _drawn(one["score"], scores), "style": n} for n, one in enumerate(ranked)]
@@ -114,11 +90,4 @@ def _facts(plain: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in facts.items() if value not in ("", None)]
 
 
-def _scores(file: Path) -> dict[str, NDArray[np.float64]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(file))
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{str(file)!r} cannot be read ({type(error).__name__}). Make it anew.") from error
+KIND = Kind(FILE, FORMAT, "suspicion.html.j2", context)
