@@ -297,6 +297,14 @@ def test_attacks_of_all_kinds_get_what_suits_them(judged):
     assert rows["pgd"]["full"]["succeeded"]["k"] >= rows["pgd"]["oblivious"]["succeeded"]["k"]
 
 
+def test_the_guarded_model_is_given_back_as_found():
+    made = detecting.fitted("entropy")
+    modes = [part.training for part in made.model.modules()]
+    assert any(modes)
+    detection(made, detecting.held_out().take(slice(0, 10)), [attacks.build("fgsm")], threats.Linf(eps=0.3))
+    assert [part.training for part in made.model.modules()] == modes
+
+
 def test_no_adversarial_picture_is_an_error():
     made = detecting.fitted("entropy")
     with pytest.raises(DataError, match="no adversarial picture was found"):

@@ -47,7 +47,7 @@ def alone(judge, one, number):
 def test_who_knows_a_detector_is_at_least_as_strong_as_who_does_not(name):
     """Picture by picture: what passes by chance is used too. So is the share that is detected no larger."""
     one, judge = judged(name, attacks.build("pgd", {"steps": 10}))
-    limit, found, detected = float(judge.model.threshold), one.adaptive, []
+    limit, found, detected = judge.limit, one.adaptive, []
     for unaware in (one.oblivious, one.full):
         passed = unaware.success & (unaware.suspicion.double() <= limit)
         assert not (passed & ~found.success).any()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast.access import Access
-from holdfast.access.borrow import float_type, home
+from holdfast.access.borrow import borrow, float_type, home
 from holdfast.attacks import Aim, Attack, EvasiveCW, OrthogonalPGD, run, smallest
 from holdfast.attacks.attack import minimal, suits
 from holdfast.data import Pictures
@@ -103,7 +103,6 @@ def detection(
             f"no adversarial picture was found: {len(attacks)} attacks broke none of {int(judge.right.sum())} pictures "
             "that the classifier gets right; allowed: attacks that break some. Give a larger eps, or more steps."
         )
-    clean = suspicions(fitted.model.suspicion, fitted.model.model, pictures, batch=batch)[1]
     limits = thresholds(fitted)
     record = {
         "format": FORMAT,
@@ -116,15 +115,15 @@ def detection(
         "data": provenance.describe_data(pictures),
         "classes": list(pictures.classes),
         "threat": {**plain(threat), "eps": float(threat.eps)},
-        "clean": judge.described(clean, limits),
-        "attacks": [judge.row(one, clean, limits) for one in made],
+        "clean": judge.described(limits),
+        "attacks": [judge.row(one, limits) for one in made],
         "seed": seed,
         "provenance": provenance.provenance(fitted.model, pictures, seed, command),
     }
     if out is not None:
-        write_atomically(out / ARRAYS, judge.arrays(made, clean))
+        write_atomically(out / ARRAYS, judge.arrays(made))
         write_atomically(out / FILE, dump_json(record))
-    return Detection(tuple(made), clean, record)
+    return Detection(tuple(made), judge.clean, record)
 
 
 def thresholds(fitted: Fitted) -> dict[str, float | None]:
@@ -150,11 +149,11 @@ class Judge:
         self, model: Guarded, pictures: Pictures, threat: AnyThreat, within: AnyThreat, seed: int, batch: int
     ) -> None:
         self.model, self.pictures, self.threat, self.seed, self.batch = model, pictures, threat, seed, batch
+        self.limit = float(model.threshold)
         self.within = within.with_eps(whole_box(within, pictures.shape))
         there, dtype = home(model, pictures.images), float_type(model)
-        logits = suspicions(model.suspicion, model.model, pictures, batch=batch)[0]
-        self.prediction = logits.argmax(1)
-        self.right = self.prediction == pictures.labels
+        logits, self.clean = suspicions(model.suspicion, model.model, pictures, batch=batch)
+        self.right = logits.argmax(1) == pictures.labels
         if not bool(self.right.any()):
             raise DataError(f"the classifier gets none of {len(pictures)} pictures right; allowed: at least one.")
         rows = self.right.nonzero().flatten()
@@ -216,15 +215,15 @@ class Judge:
 
     def suspect(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (n, K) and suspicion (n,) of pictures, on the CPU."""
-        with torch.no_grad():
-            pairs = [self.model.eval().suspect(part) for part in x.split(self.batch)]
+        with torch.no_grad(), borrow(self.model):
+            pairs = [self.model.suspect(part) for part in x.split(self.batch)]
         return torch.cat([one.cpu() for one, _ in pairs]), torch.cat([two.cpu() for _, two in pairs])
 
     def with_passed(self, adaptive: Found, unaware: Sequence[Found]) -> Found:
         """The smallest of what passes the detector: who knows it may use what was found without knowing it too."""
         best = adaptive
         for other in unaware:
-            passed = other.success & (other.suspicion.double() <= float(self.model.threshold))
+            passed = other.success & (other.suspicion.double() <= self.limit)
             better = passed & (~best.success | (other.size < best.size))
             column = better.to(best.x_adv.device).view(-1, *[1] * (best.x_adv.ndim - 1))
             best = Found(
@@ -236,67 +235,67 @@ class Judge:
             )
         return best
 
-    def described(self, clean: Tensor, limits: Mapping[str, float | None]) -> dict[str, Any]:
+    def described(self, limits: Mapping[str, float | None]) -> dict[str, Any]:
         """Of clean pictures: right, refused, and right among those that are answered."""
-        refused = clean.double() > float(self.model.threshold)
+        refused = self.clean.double() > self.limit
         answered = int((~refused).sum())
         return {
-            "n": len(clean),
-            "right": Rate(int(self.right.sum()), len(clean)).to_plain(),
-            "false_alarms": Rate(int(refused.sum()), len(clean)).to_plain(),
-            "false_alarms_at": {name: above(clean, limit) for name, limit in limits.items()},
-            "answered_and_right": Rate(int((self.right & ~refused).sum()), len(clean)).to_plain(),
+            "n": len(self.clean),
+            "right": Rate(int(self.right.sum()), len(self.clean)).to_plain(),
+            "false_alarms": Rate(int(refused.sum()), len(self.clean)).to_plain(),
+            "false_alarms_at": {name: above(self.clean, limit) for name, limit in limits.items()},
+            "answered_and_right": Rate(int((self.right & ~refused).sum()), len(self.clean)).to_plain(),
             "right_of_answered": Rate(int((self.right & ~refused).sum()), answered).to_plain() if answered else None,
         }
 
-    def row(self, one: Judged, clean: Tensor, limits: Mapping[str, float | None]) -> dict[str, Any]:
+    def row(self, one: Judged, limits: Mapping[str, float | None]) -> dict[str, Any]:
         """One attack for JSON: both columns, and the guarded model's accuracy under the second."""
         broken = one.oblivious.success | one.adaptive.success
         evaded = one.adaptive.success
-        refused = clean[self.right].double() > float(self.model.threshold)
+        refused = self.clean[self.right].double() > self.limit
         held = int((~refused & ~evaded).sum())
         return {
             "attack": one.attack.name,
             "options": to_plain(one.attack),
             "threat": {**plain(self.threat_of(one.attack)), "minimal": minimal(one.attack)},
             "access": one.attack.access.name.lower(),
-            "oblivious": self.unaware(one.oblivious, clean, limits),
-            "full": None if one.full is None else self.unaware(one.full, clean, limits),
+            "oblivious": self.unaware(one.oblivious, limits),
+            "full": None if one.full is None else self.unaware(one.full, limits),
             "adaptive": {
                 "attacks": [one.attack.name, *(more.name for more in evasions(one.attack, self.threat_of(one.attack)))],
                 "detected": Rate(int((broken & ~evaded).sum()), int(broken.sum())).to_plain() if broken.any() else None,
-                "false_alarms": above(clean, float(self.model.threshold)),
+                "false_alarms": above(self.clean, self.limit),
                 "median_size": median(one.adaptive.size[evaded]),
                 "evaded": Rate(int(evaded.sum()), len(evaded)).to_plain(),
             },
             "robust": Rate(held, len(self.pictures)).to_plain(),
         }
 
-    def unaware(self, found: Found, clean: Tensor, limits: Mapping[str, float | None]) -> dict[str, Any]:
+    def unaware(self, found: Found, limits: Mapping[str, float | None]) -> dict[str, Any]:
         """The column of who does not know the detector."""
         suspicion = found.suspicion[found.success].double()
-        flagged = int((suspicion > float(self.model.threshold)).sum())
+        flagged = int((suspicion > self.limit).sum())
         return {
             "succeeded": Rate(int(found.success.sum()), len(found.success)).to_plain(),
             "detected": Rate(flagged, len(suspicion)).to_plain() if len(suspicion) else None,
             "detected_at": {name: above(suspicion, limit) for name, limit in limits.items()},
-            "false_alarms": above(clean, float(self.model.threshold)),
+            "false_alarms": above(self.clean, self.limit),
             "median_size": median(found.size[found.success]),
-            "auroc": estimate(clean, suspicion, self.seed),
+            "auroc": estimate(self.clean, suspicion, self.seed),
             "right_of_answered": self.right_of_answered(found),
         }
 
     def right_of_answered(self, found: Found) -> dict[str, Any] | None:
         """Of the attacked pictures that are not refused, those that the classifier gets right all the same."""
-        answered = found.suspicion.double() <= float(self.model.threshold)
+        answered = found.suspicion.double() <= self.limit
         right = (found.prediction == self.y.cpu()) & answered
         return Rate(int(right.sum()), int(answered.sum())).to_plain() if answered.any() else None
 
-    def arrays(self, made: Sequence[Judged], clean: Tensor, most: int = 24) -> bytes:
+    def arrays(self, made: Sequence[Judged], most: int = 24) -> bytes:
         """Suspicion of every picture, and some of those that slipped through, as one safetensors file's content."""
         from safetensors.torch import save as to_bytes
 
-        tensors = {"clean": clean, "place": self.place, "label": self.y.cpu()}
+        tensors = {"clean": self.clean, "place": self.place, "label": self.y.cpu()}
         for number, one in enumerate(made):
             for name, found in (("oblivious", one.oblivious), ("full", one.full), ("adaptive", one.adaptive)):
                 if found is not None:

@@ -165,7 +165,7 @@ def against(judge: Judge, settings: Settings, made: Mapping[str, Tensor], clean:
         known = [unaware[FIRST], unaware[ALL_STEPS]] if name == FIRST else [unaware[name]]
         own = judge.search([attack], judge.model)
         aware[name] = judge.with_passed(own, [*known, shared[minimal(attack)]])
-    limit = float(judge.model.threshold)
+    limit = judge.limit
     columns = {name: both(unaware[name], aware[name], clean, limit, judge.seed) for name in ATTACKS}
     return {
         key(name, column): value

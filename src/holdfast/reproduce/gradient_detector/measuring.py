@@ -119,7 +119,7 @@ def _attacked(work: Work, row: str, attack: Attack, network: Part, folder: Path)
     judge = work.judge(model, SLOPES.get(row, "double-backward"), network.seed)
     if row in SLOPES:
         return aware(judge.search([attack], judge.model))
-    threshold = float(judge.model.threshold)
+    threshold = judge.limit
     found = unaware(judge.search([attack], model), threshold, row)
     if row != LEAST_PGD:
         return found
