@@ -378,6 +378,7 @@ REFUSED = {
     "a classifier without a detector": ("evaluate --model {classifier} --eps 0.1", "has no detector; allowed"),
     "a detector twice": ("evaluate --model {folder} --eps 0.1 --detector energy", "has a detector already"),
     "an attack twice": ("evaluate --model {folder} --eps 0.1 --attack pgd --attack pgd", "--attack pgd is given twice"),
+    "an attack that knows": ("evaluate --model {folder} --eps 0.1 --attack orthogonal-pgd", "cannot be unaware of it"),
     "an unknown attack": ("evaluate --model {folder} --eps 0.1 --attack fgms", "Did you mean 'fgsm'"),
     "an unknown detector": ("fit --model {classifier} --detector enrgy", "Did you mean 'energy'"),
     "an unknown option": ("fit --model {classifier} --detector energy:heat=3", "heat"),

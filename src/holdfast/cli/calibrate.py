@@ -112,9 +112,7 @@ def command(
             command=["holdfast", *sys.argv[1:]],
             progress=partial(bar.update, text="asking"),
         )
-    for why in dict.fromkeys(why for _, why in found.left_out):
-        names = ", ".join(name for name, because in found.left_out if because == why)
-        screen.note(f"warning: left out: {names}: {why}")
+    common.note_left_out(screen, found.left_out)
     page = KIND.write(folder)
     screen.result(
         {"run": str(folder), "report": str(page), "fit_seconds": found.fit_seconds, **found.plain},

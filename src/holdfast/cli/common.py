@@ -101,6 +101,13 @@ def model_of(
     return opened
 
 
+def note_left_out(screen: Screen, left_out: Sequence[tuple[str, str]]) -> None:
+    """A line a reason for (name, reason), with all that it holds for."""
+    for why in dict.fromkeys(why for _, why in left_out):
+        names = ", ".join(name for name, because in left_out if because == why)
+        screen.note(f"note: left out: {names}: {why}")
+
+
 def twin_of(text: str | None, pictures: "Pictures", device: str, flag: str = "--transfer-from") -> Any:
     """A second model, whose errors say by which flag it was named; None where none is."""
     if text is None:

@@ -245,11 +245,7 @@ def attacks_of(texts: list[str]) -> "list[Attack]":
     """Attacks with their options. Raises: `OptionError` for an unknown one, or one named twice."""
     from holdfast.attacks import build
 
-    named = [given.named(text, "--attack") for text in texts]
-    names = [str(one.pop("name")) for one in named]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise OptionError(f"--attack {twice[0]} is given twice; allowed: each once.")
-    return [build(name, options) for name, options in zip(names, named, strict=True)]
+    return [build(name, options) for name, options in given.each_once(texts, "--attack")]
 
 
 def shown(plain: Mapping[str, Any]) -> list[Any]:

@@ -79,6 +79,15 @@ def named(text: str, flag: str) -> dict[str, object]:
     return merged(options, flag, name=("NAME", name.strip()))
 
 
+def each_once(texts: Sequence[str], flag: str) -> list[tuple[str, dict[str, object]]]:
+    """Names with their options, as `named` reads them. Raises: `OptionError` for another form, or a name twice."""
+    found = [named(text, flag) for text in texts]
+    names = [str(one.pop("name")) for one in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise OptionError(f"{flag} {twice[0]} is given twice; allowed: each once.")
+    return list(zip(names, found, strict=True))
+
+
 def listed(text: str) -> list[str]:
     """What stands between commas; nothing between two of them is left out."""
     return [one for one in text.split(",") if one.strip()]

@@ -106,10 +106,7 @@ def command(
         )
     found = result.judgement
     page = KIND.write(folder) if report else None
-    reasons = dict.fromkeys(why for _, why in found.left_out)
-    for why in reasons:
-        names = ", ".join(name for name, because in found.left_out if because == why)
-        screen.note(f"note: left out: {names}: {why}")
+    common.note_left_out(screen, found.left_out)
     screen.result(
         {"run": str(folder), "report": None if page is None else str(page), **result.plain},
         f"familiar: {len(inside)} pictures of {inside.name}; unfamiliar: {len(outside)} of {outside.name}",
@@ -128,11 +125,7 @@ def scores_of(texts: Sequence[str] | None) -> "tuple[list[Score], bool]":
 
     if not texts or list(texts) == ["all"]:
         return [score(name) for name in SCORES], True
-    named = [given.named(text, "--score") for text in texts]
-    names = [str(one.pop("name")) for one in named]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise OptionError(f"--score {twice[0]} is given twice; allowed: each once, or all alone.")
-    return [score(name, options) for name, options in zip(names, named, strict=True)], False
+    return [score(name, options) for name, options in given.each_once(texts, "--score")], False
 
 
 def sides(data: str, against: str) -> tuple[str, str]:

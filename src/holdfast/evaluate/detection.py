@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.access import Access
 from holdfast.access.borrow import borrow, float_type, home
 from holdfast.attacks import Aim, Attack, EvasiveCW, OrthogonalPGD, run, smallest
-from holdfast.attacks.attack import minimal, suits
+from holdfast.attacks.attack import guarded, minimal, suits
 from holdfast.data import Pictures
 from holdfast.detect import Fitted, described, suspicions, threshold
 from holdfast.errors import DataError, OptionError
@@ -166,7 +166,12 @@ class Judge:
         return self.within if minimal(attack) else self.threat
 
     def check(self, attack: Attack) -> None:
-        """Raises: `OptionError` for an attack without a form for its threat."""
+        """Raises: `OptionError` for one that knows the detector anyway, or has no form for its threat."""
+        if guarded(attack):
+            raise OptionError(
+                f"{attack.name} attacks classifier and detector and cannot be unaware of it; allowed: attacks on "
+                "classifiers. Who is aware runs it after each of them by itself."
+            )
         threat = self.threat_of(attack)
         if not suits(attack, threat):
             raise OptionError(
