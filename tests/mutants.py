@@ -3740,11 +3740,11 @@ MUTANTS = [
         "tests/test_detect_lid.py -k 'as_noisy'",
     ),
     Mutant(
-        "pictures that the attack does not turn are learnt from",
+        "a regression is learnt from a few attacked pictures",
         "detect/lid.py",
-        "turned = found.success & (found.prediction == pictures.labels)",
-        "turned = found.prediction == pictures.labels",
-        "tests/test_detect_lid.py -k 'as_noisy'",
+        "if len(found.clean) < FEW:",
+        "if not len(found.clean):",
+        "tests/test_detect_lid.py -k 'cannot_be_fitted'",
     ),
     Mutant(
         "the distance to the nearest has no gradient",

@@ -180,8 +180,10 @@ def test_what_cannot_be_fitted_is_told():
     model, pictures = detecting.trained(), detecting.training()
     with pytest.raises(DataError, match="fitted on 41 pictures; allowed: 42 or more with k=20"):
         LID().fit(model, pictures.take(slice(41)))
-    with pytest.raises(DataError, match=r"pgd at linf eps=1e-05 turns \d of 120 training pictures; allowed: 10"):
+    with pytest.raises(DataError, match="no adversarial pictures found: pgd within linf eps=1e-05"):
         LID(eps=1e-5, attacked=120).fit(model, pictures)
+    with pytest.raises(DataError, match=r"pgd at linf eps=0.02 turns [1-9] of 120 training pictures; allowed: 10"):
+        LID(eps=0.02, attacked=120).fit(model, pictures)
     with pytest.raises(ModelError, match="'7' is no linear or convolutional layer of the model; it has: '0', '5', '8'"):
         LID(layers=("7",)).fit(model, pictures)
     with pytest.raises(ModelError, match="no layer after its first"):

@@ -1,15 +1,12 @@
 """In how many directions training pictures lie around the features of a picture: attacks leave the data's own few."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from holdfast import attacks
-from holdfast.access import Access
-from holdfast.access.borrow import float_type
-from holdfast.attacks import Aim
 from holdfast.attacks.external import check_norm
 from holdfast.attacks.options import at_least
 from holdfast.data import Pictures
@@ -23,6 +20,7 @@ from holdfast.detect.features import (
     squares,
 )
 from holdfast.detect.interface import Progress
+from holdfast.detect.pairs import Attacker, pairs
 from holdfast.draws import Draws
 from holdfast.errors import DataError
 from holdfast.models.guarded import Suspicion
@@ -118,19 +116,15 @@ class LID:
 
     def opposed(self, model: nn.Module, pictures: Pictures, seed: int, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean pictures that the attack turns, each with noise, and each attacked: (n, C, H, W), row by row."""
-        x, place = pictures.x(None, float_type(model)), pictures.place
-        attack, threat = attacks.build(self.attack), NORMS[self.norm](eps=self.eps)
-        aim: Aim = "highest_loss" if attack.access >= Access.SCORES else "first_success"  # labels alone rank nothing
-        asked: dict[str, Any] = {"seed": seed, "batch": batch, "picture": place, "aim": aim}
-        found = attacks.run(attack, model, x, pictures.labels, threat, **asked)
-        turned = found.success & (found.prediction == pictures.labels)
-        if int(turned.sum()) < FEW:
+        threat = NORMS[self.norm](eps=self.eps)
+        found = pairs(Attacker(attacks.build(self.attack), threat, "highest_loss", batch), model, pictures, seed=seed)
+        if len(found.clean) < FEW:
             raise DataError(
-                f"lid: {self.attack} at {self.norm} eps={self.eps:g} turns {int(turned.sum())} of {len(x)} training "
-                f"pictures; allowed: {FEW} or more to learn from. Give more pictures, or a larger eps."
+                f"lid: {self.attack} at {self.norm} eps={self.eps:g} turns {len(found.clean)} of {len(pictures)} "
+                f"training pictures; allowed: {FEW} or more to learn from. Give more pictures, or a larger eps."
             )
-        x, x_adv = x[turned], found.x_adv[turned]
-        noise = Draws(seed, place[turned]).normal(x, stream=2)
+        x, x_adv = found.clean.x(None, found.adversarial.dtype), found.adversarial
+        noise = Draws(seed, found.clean.place).normal(x, stream=2)
         size, own = ((t.flatten(1).norm(dim=1)).view(-1, 1, 1, 1) for t in (x_adv - x, noise))
         return x, (x + noise * (size / own)).clamp(0, 1), x_adv
 
