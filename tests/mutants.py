@@ -3322,7 +3322,7 @@ MUTANTS = [
     Mutant(
         "model uncertainty is that of the mean",
         "uncertainty/disagreement.py",
-        "entropy(together), entropy(logs).mean(0), apart.clamp_min(0)",
+        "entropy(together), entropy(logs).mean(0), divergence(logs, together)",
         "entropy(together), entropy(logs).mean(0), entropy(together)",
         "tests/test_disagreement.py -k 'total_is_data_plus_model'",
     ),
@@ -3378,8 +3378,8 @@ MUTANTS = [
     Mutant(
         "mutual information is of the total",
         "uncertainty/scores/mutual_information.py",
-        "return disagreement(batch.members).model",
-        "return disagreement(batch.members).total",
+        "return divergence(logs, log_of_mean(logs))",
+        "return -(log_of_mean(logs).exp() * log_of_mean(logs)).sum(-1)",
         "tests/test_scores.py -k 'formulas_of_logits'",
     ),
     Mutant(
@@ -3997,5 +3997,26 @@ MUTANTS = [
         "worst = min(judged",
         "worst = max(judged",
         "tests/test_detect.py -k 'leaves_the_least'",
+    ),
+    Mutant(
+        "a file for one number of pictures alone",
+        "models/exporting.py",
+        "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)",
+        "dynamic_shapes=None",
+        "tests/test_export.py -k 'says_what_the_model_says'",
+    ),
+    Mutant(
+        "a file that is not held to the model",
+        "models/exporting.py",
+        "if not torch.allclose(answer, some, rtol=TOLERANCE, atol=TOLERANCE):",
+        "if False:",
+        "tests/test_export.py -k 'answers_otherwise'",
+    ),
+    Mutant(
+        "the model itself is traced and loses its gradients",
+        "models/exporting.py",
+        "copy.deepcopy(model).cpu().eval()",
+        "model.cpu().eval()",
+        "tests/test_export.py -k 'left_as_it_was'",
     ),
 ]

@@ -19,6 +19,7 @@ from holdfast.cli import (
     doctor,
     ensemble,
     evaluate,
+    export,
     listing,
     merge,
     ood,
@@ -74,6 +75,7 @@ app.command("universal")(universal.command)
 app.command("corrupt")(corrupt.command)
 app.command("report")(report.command)
 app.command("reproduce")(reproduce.command)
+app.command("export")(export.command)
 app.command("merge")(merge.command)
 app.command("list")(listing.command)
 app.add_typer(data.app, name="data")

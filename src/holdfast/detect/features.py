@@ -103,7 +103,7 @@ def features(model: nn.Module, x: Tensor, names: Sequence[str]) -> tuple[Tensor,
     with _listening(model, names) as given:
         logits = model(x)
     for name, heard in given.items():
-        if len(heard) != 1 or len(heard[0]) != len(x):
+        if len(heard) != 1 or heard[0].shape[0] != x.shape[0]:
             shapes = ", ".join(str(tuple(one.shape)) for one in heard) or "nothing"
             raise ModelError(
                 f"layer {name!r} was given {shapes} in one pass of {len(x)} pictures; allowed: one tensor with a row a "

@@ -146,7 +146,7 @@ class Dimensions(Remembering):
     def forward(self, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the decision value (N,)."""
         logits, given = features(model, x, self.layers)
-        found = self.dimensions(given, max(1, len(x))) @ self.weight.to(x.device) + self.bias.to(x.device)
+        found = self.dimensions(given, max(1, x.shape[0])) @ self.weight.to(x.device) + self.bias.to(x.device)
         return logits, found.to(logits)
 
     def dimensions(self, given: list[Tensor], batch: int) -> Tensor:

@@ -95,11 +95,11 @@ class ScoreSuspicion(Suspicion):
         finally:
             if hook is not None:
                 hook.remove()
-        features = given[0] if given else logits.new_empty(len(logits), 0)
+        features = given[0] if given else logits.new_empty(logits.shape[0], 0)
         members = logits.new_empty(0, *logits.shape)
         if self.score.needs == "members" and isinstance(model, Committee):
             members = model.members(x)
-        unknown = torch.full((len(x),), -1, device=x.device)
+        unknown = torch.full((x.shape[0],), -1, device=x.device)
         suspicion = self.fitted(Batch(logits, features, unknown, members))
         return logits, suspicion.to(logits)
 

@@ -9,6 +9,7 @@ from holdfast.models.cast import Cast
 from holdfast.models.catalogue import ARCHITECTURES, Architecture, architecture, build
 from holdfast.models.defended import Defended, bridged_steps, random_steps
 from holdfast.models.ensemble import Ensemble, EnsembleOf
+from holdfast.models.exporting import Exported, export
 from holdfast.models.guarded import Guarded, Suspicion, refused_class
 from holdfast.models.joining import join
 from holdfast.models.mc_dropout import MonteCarloDropout, MonteCarloDropoutOf
@@ -33,6 +34,7 @@ __all__ = [
     "Defended",
     "Ensemble",
     "EnsembleOf",
+    "Exported",
     "GaussianNoise",
     "Guarded",
     "MonteCarloDropout",
@@ -52,6 +54,7 @@ __all__ = [
     "card_of",
     "check_answer",
     "count_parameters",
+    "export",
     "fit",
     "fit_combiner",
     "join",

@@ -37,8 +37,13 @@ def disagreement(logits: Tensor) -> Disagreement:
         )
     logs = logits.double().log_softmax(-1)
     together = log_of_mean(logs)
-    apart = (logs.exp() * (logs - together).nan_to_num(0.0, neginf=0.0)).sum(-1).mean(0)
-    return Disagreement(together.exp(), entropy(together), entropy(logs).mean(0), apart.clamp_min(0))
+    return Disagreement(together.exp(), entropy(together), entropy(logs).mean(0), divergence(logs, together))
+
+
+def divergence(logs: Tensor, together: Tensor) -> Tensor:
+    """The mutual information (n,) of class and member: logs of members' probabilities (M, n, K), and of their mean."""
+    apart: Tensor = (logs.exp() * (logs - together).nan_to_num(0.0, neginf=0.0)).sum(-1).mean(0)
+    return apart.clamp_min(0)
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from holdfast.uncertainty.disagreement import disagreement
+from holdfast.models.ensemble import log_of_mean
+from holdfast.uncertainty.disagreement import divergence
 from holdfast.uncertainty.scores.interface import Batch, Fitted, Head
 
 
@@ -27,4 +28,5 @@ class MutualInformation:
 
     def score(self, batch: Batch) -> Tensor:
         """(n,) float64."""
-        return disagreement(batch.members).model
+        logs = batch.members.double().log_softmax(-1)
+        return divergence(logs, log_of_mean(logs))

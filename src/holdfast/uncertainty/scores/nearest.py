@@ -48,7 +48,7 @@ class Neighbours:
     def __call__(self, batch: Batch) -> Tensor:
         """(n,) float64."""
         asked = unit(batch.features.cpu())
-        best = asked.new_empty(len(asked), 0)
+        best = asked.new_empty(asked.shape[0], 0)
         for block in self.rows.split(AT_ONCE):
             joined = torch.cat([best, asked @ block.T], 1)
             best = joined.topk(min(self.k, joined.shape[1]), dim=1).values
