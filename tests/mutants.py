@@ -4019,4 +4019,25 @@ MUTANTS = [
         "model.cpu().eval()",
         "tests/test_export.py -k 'left_as_it_was'",
     ),
+    Mutant(
+        "a guarded model is calibrated on what it refuses",
+        "evaluate/asking.py",
+        "suspicion.double() <= float(model.threshold)",
+        "suspicion.double() > float(model.threshold)",
+        "tests/test_detect_calibrated.py -k 'of_what_is_answered'",
+    ),
+    Mutant(
+        "the detector sees mended logits",
+        "detect/mended.py",
+        "logits, suspicion = self.inner(model.model, x)\n        return model.map(logits), suspicion",
+        "return self.inner(model, x)",
+        "tests/test_detect_calibrated.py -k 'commands_take or refuses_the_same'",
+    ),
+    Mutant(
+        "refusal is measured in logits of before",
+        "detect/mended.py",
+        "float(guarded.scale) * stretch",
+        "float(guarded.scale)",
+        "tests/test_detect_calibrated.py -k 'measured_in'",
+    ),
 ]

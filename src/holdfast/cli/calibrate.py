@@ -164,6 +164,9 @@ def shown(found: "Calibration", model: str, data: str, folder: Path, page: Path)
     where = f"{half}{reported['split']} ({reported['n']} pictures)"
     if found.outcomes:
         where += f", fitted on {half and 'the other '}{half}{fitted['split']} ({fitted['n']})"
+    if plain["answered"] is not None:
+        share = plain["answered"]["on"]
+        where += f"; the detector refuses {share['n'] - share['k']}, figures are about the {share['k']} answered"
     lines: list[Any] = [f"{model} on {data}: {where}", "", rates(found.before, found.outcomes), ""]
     lines += [changes(one) for one in found.outcomes if one.changed]
     lines += [f"{one.method.name}: {note}" for one in found.outcomes for note in one.notes]

@@ -12,8 +12,9 @@ from holdfast.detect.gradient_norm import GradientNorm
 from holdfast.detect.guard import Fitted, fit, suspicions
 from holdfast.detect.interface import Detector
 from holdfast.detect.lid import LID
+from holdfast.detect.mended import BeneathMap, mended
 from holdfast.detect.registry import DETECTORS, OWN, described, detector
-from holdfast.detect.saving import is_guard, load, save
+from holdfast.detect.saving import is_guard, load, save, told
 from holdfast.detect.scored import Scored
 from holdfast.detect.threshold import Threshold, threshold
 from holdfast.models.guarded import Guarded, Suspicion, refused_class
@@ -24,6 +25,7 @@ __all__ = [
     "OWN",
     "Auxiliary",
     "AuxiliarySuspicion",
+    "BeneathMap",
     "Density",
     "Detector",
     "FeatureSqueezing",
@@ -38,8 +40,10 @@ __all__ = [
     "fit",
     "is_guard",
     "load",
+    "mended",
     "refused_class",
     "save",
     "suspicions",
     "threshold",
+    "told",
 ]

@@ -8,16 +8,21 @@ from typing import Any
 from torch import nn
 
 from holdfast.detect.guard import Fitted
+from holdfast.detect.mended import BeneathMap
 from holdfast.detect.registry import described, detector
 from holdfast.detect.threshold import Threshold
 from holdfast.errors import HoldfastError, ModelError
 from holdfast.files import dump_json, sha256, sha256_of_file, write_atomically
-from holdfast.models import Card, read_weights, weights_sha256
+from holdfast.models import Card, Recalibrated, read_weights, weights_sha256
 from holdfast.models import save as save_model
 from holdfast.models.guarded import Guarded
 
 GUARD, VALUES, CLASSIFIER = "guard.json", "guard.safetensors", "classifier"
 FORMAT = 1
+OWN = (  # what guard.json says of itself; the rest was told
+    *("format", "detector", "threshold", "scale", "false_alarms", "n", "misclassified", "classes", "shape"),
+    *("beneath_map", "classifier_sha256", "values_sha256"),
+)
 CLEAN = "clean_suspicion"  # of the pictures that the threshold is from, for thresholds at other rates
 
 
@@ -47,6 +52,7 @@ def save(folder: Path, fitted: Fitted, card: Card, told: Mapping[str, Any] | Non
         "misclassified": fitted.misclassified,
         "classes": fitted.model.classes,
         "shape": list(card.shape),
+        "beneath_map": isinstance(fitted.model.suspicion, BeneathMap),
         "classifier_sha256": weights_sha256(fitted.model.model),
         "values_sha256": sha256(content),
         **(told or {}),
@@ -77,7 +83,10 @@ def load(folder: Path | str, classifier: nn.Module) -> Fitted:
         values = read_weights(folder / VALUES)
         clean = values.pop(CLEAN)
         made = detector(plain["detector"]["name"], plain["detector"]["options"])
-        suspicion = made.outline(classifier, tuple(plain["shape"]))
+        beneath = plain.get("beneath_map", False)
+        beside = classifier.model if beneath and isinstance(classifier, Recalibrated) else classifier
+        suspicion = made.outline(beside, tuple(plain["shape"]))
+        suspicion = BeneathMap(suspicion) if beneath else suspicion
         suspicion.restore(values)
         guarded = Guarded(classifier, suspicion, plain["threshold"], plain["scale"], plain["classes"])
         limit = Threshold(plain["threshold"], plain["false_alarms"], plain["n"])
@@ -88,6 +97,12 @@ def load(folder: Path | str, classifier: nn.Module) -> Fitted:
         raise ModelError(
             f"{str(folder)!r} is no whole guarded model ({type(error).__name__}: {error}). Fit the detector again."
         ) from error
+
+
+def told(folder: Path | str) -> dict[str, Any]:
+    """What `save` was told of how the detector was fitted."""
+    plain = json.loads((Path(folder) / GUARD).read_bytes())
+    return {name: value for name, value in plain.items() if name not in OWN}
 
 
 def check_shape(folder: Path | str, shape: tuple[int, ...]) -> None:

@@ -1,26 +1,25 @@
 """One run of calibration: measured and mended, what to leave unanswered, and the mended model as a folder."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from holdfast import models
+from holdfast import detect, models
 from holdfast.data import Pictures
 from holdfast.errors import OptionError
 from holdfast.evaluate import provenance
 from holdfast.evaluate.abstaining import selective, sets
+from holdfast.evaluate.asking import Answered, ask, margin
 from holdfast.files import dump_json, write_atomically
-from holdfast.models import Opened, maps, refused_class
+from holdfast.models import Guarded, Opened, maps
 from holdfast.options import to_plain
 from holdfast.uncertainty import (
     Measured,
     Outcome,
     Recalibration,
     Temperature,
-    answers,
     check_apart,
     halves,
     measured,
@@ -103,46 +102,50 @@ def calibrate(
     `fitted_on` those that methods, threshold and sets are fitted on, without a picture in common, None for two halves
     of `reported`; `model_options` that a registered architecture was opened with; `out` a folder for calibrate.json,
     timing.json and the kept method's model, which `open_model` takes; `command` (its words) goes on record.
+    Of a guarded model all is about the pictures that it answers, and the map goes behind its classifier's logits: it
+    refuses the same ones afterwards.
     Raises: `OptionError` for a model that is recalibrated already, or probabilities in place of logits; `DataError` for
-    shared pictures, or too few of a class; `ModelError` for answers that are not finite; `RunError` for files that
-    cannot be written.
+    shared pictures, too few of a class, or none answered; `ModelError` for answers that are not finite; `RunError` for
+    files that cannot be written.
     Cost: one forward pass a picture; fits in seconds.
     Source: Guo et al. 2017, arXiv:1706.04599 (recalibration); Geifman & El-Yaniv 2017, arXiv:1705.08500 (threshold).
     """
     chosen = options or CalibrationOptions()
-    _check_once(opened, chosen.methods)
+    _check(opened, chosen.methods, kept=out is not None)
     halved = fitted_on is None
     if fitted_on is None:
         fitted_on, reported = halves(reported, chosen.seed)
     check_apart(fitted_on, reported)
-    chosen, left_out = _possible(chosen, fitted_on)
     fitted, judged = _asked(opened, fitted_on, reported, chosen.batch, progress)
-    found = tuple(recalibrate(chosen.methods, fitted, judged, bins=chosen.bins, seed=chosen.seed))
-    before = found[0].before if found else measured(*judged, bins=chosen.bins, seed=chosen.seed)
+    chosen, left_out = _possible(chosen, fitted, fitted_on.classes)
+    found = tuple(recalibrate(chosen.methods, fitted.known, judged.known, bins=chosen.bins, seed=chosen.seed))
+    before = found[0].before if found else measured(*judged.known, bins=chosen.bins, seed=chosen.seed)
+    guarded = isinstance(opened.model, Guarded)
     kept = next((one for one in found if one.method.name == chosen.kept), None)
     plain = {
         **_described(opened, fitted_on, reported, halved, chosen, command),
+        "answered": {"fit_on": fitted.share(), "on": judged.share()} if guarded else None,
         "before": before.to_plain(),
         "methods": [one.to_plain() for one in found],
         "kept": chosen.kept,
-        "selective": selective(fitted, judged, before.curve, chosen.risk),
-        "sets": sets(fitted, judged, (fitted_on.place, reported.place), chosen.alpha, chosen.seed),
+        "selective": selective(fitted.known, judged.known, before.curve, chosen.risk),
+        "sets": sets(fitted.known, judged.known, (fitted.place, judged.place), chosen.alpha, chosen.seed),
     }
     result = Calibration(before, found, kept, left_out, plain)
     if out is not None:
         if kept is not None:
-            _save(out, opened, kept, fitted_on, model_options)
+            _save(out, opened, kept, fitted, fitted_on, model_options)
         write_atomically(out / FILE, dump_json(plain))
         write_atomically(out / TIMING, dump_json({"format": 1, "fit_seconds": result.fit_seconds}))
     return result
 
 
-def _check_once(opened: Opened, methods: Sequence[Recalibration]) -> None:
-    """Raises: `OptionError` for a recalibrated or a guarded model that is to be recalibrated."""
-    if methods and refused_class(opened.model) is not None:
+def _check(opened: Opened, methods: Sequence[Recalibration], *, kept: bool) -> None:
+    """Raises: `OptionError` for a model that cannot be recalibrated, or not as a folder."""
+    if methods and kept and isinstance(opened.model, Guarded) and not detect.is_guard(opened.source):
         raise OptionError(
-            f"model {opened.source} is guarded by a detector; allowed: no method (--method none), which measures it, "
-            "or its classifier alone. Calibrate that, and fit a detector beside the calibrated one."
+            f"the guarded model {opened.source!r} is no folder, which the mended one is made of; allowed: one that "
+            "`detect.save` wrote. Save it first, and open that, or leave out the folder to write."
         )
     if methods and opened.card is not None and opened.card.recalibration is not None:
         raise OptionError(
@@ -152,13 +155,13 @@ def _check_once(opened: Opened, methods: Sequence[Recalibration]) -> None:
 
 
 def _possible(
-    options: CalibrationOptions, fitted_on: Pictures
+    options: CalibrationOptions, fitted: Answered, classes: Sequence[str]
 ) -> tuple[CalibrationOptions, tuple[tuple[str, str], ...]]:
     """The options with the methods that can be fitted, if lenient, and what was left out, with the reason."""
-    counts = fitted_on.labels.bincount(minlength=len(fitted_on.classes))
+    counts = fitted.labels.bincount(minlength=len(classes))
     if not options.lenient or bool((counts > 0).all()):
         return options, ()
-    empty = ", ".join(fitted_on.classes[k] for k in (counts == 0).nonzero().flatten().tolist())
+    empty = ", ".join(classes[k] for k in (counts == 0).nonzero().flatten().tolist())
     usable = tuple(method for method in options.methods if isinstance(method, Temperature))
     why = f"no picture to fit on of {empty}; only temperature needs none of each class"
     left_out = tuple((method.name, why) for method in options.methods if method not in usable)
@@ -171,16 +174,15 @@ def _asked(
     reported: Pictures,
     batch: int,
     progress: Callable[[int, int], None] | None,
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Logits and labels of the pictures to fit on, and of those to report."""
+) -> tuple[Answered, Answered]:
+    """What is answered of the pictures to fit on, and of those to report."""
     total = len(fitted_on) + len(reported)
 
     def told(begun: int) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, _: progress(begun + done, total)
 
-    fitted = answers(opened.model, fitted_on, batch=batch, progress=told(0))
-    judged = answers(opened.model, reported, batch=batch, progress=told(len(fitted_on)))
-    return (fitted, fitted_on.labels), (judged, reported.labels)
+    fitted = ask(opened.model, fitted_on, batch=batch, progress=told(0))
+    return fitted, ask(opened.model, reported, batch=batch, progress=told(len(fitted_on)))
 
 
 def _described(
@@ -207,7 +209,12 @@ def _described(
 
 
 def _save(
-    folder: Path, opened: Opened, chosen: Outcome, fitted_on: Pictures, model_options: Mapping[str, str] | None
+    folder: Path,
+    opened: Opened,
+    chosen: Outcome,
+    fitted: Answered,
+    fitted_on: Pictures,
+    model_options: Mapping[str, str] | None,
 ) -> None:
     """Write the recalibrated model as a folder that every command takes."""
     card = opened.card or models.card_of(opened, fitted_on.shape, fitted_on.classes, model_options)
@@ -224,4 +231,12 @@ def _save(
         "backward": chosen.map.backward,
         "fitted_on": source,
     }
-    models.save(folder, models.Recalibrated(opened.model, chosen.map), replace(card, recalibration=told))
+    card = replace(card, recalibration=told)
+    if isinstance(opened.model, Guarded):
+        before = detect.load(opened.source, opened.model.model)
+        stretch = margin(chosen.map(fitted.logits)) / (margin(fitted.logits) or 1.0)
+        stretch = stretch if 0 < stretch < math.inf else 1.0
+        after = replace(before, model=detect.mended(before.model, chosen.map, stretch))
+        detect.save(folder, after, card, detect.told(opened.source))
+    else:
+        models.save(folder, models.Recalibrated(opened.model, chosen.map), card)

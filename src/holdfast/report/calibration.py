@@ -35,6 +35,7 @@ def context(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             f"reported on {half}{reported['split']}, {words.plural(reported['n'], 'picture')}",
             f"fitted on {half and 'the other '}{half}{fitted['split']}, {words.plural(fitted['n'], 'picture')}",
             words.plural(plain["bins"], "bin"),
+            *answered(plain.get("answered")),
         ],
         "measures": list(MEASURES.values()),
         "rows": [(name, [cell(values, key) for key in MEASURES], after) for name, values, after in rows],
@@ -46,6 +47,14 @@ def context(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "classes": reported["classes"],
         "facts": facts(plain),
     }
+
+
+def answered(shares: Mapping[str, Any] | None) -> list[str]:
+    """What a guarded model leaves of the pictures; nothing of another model."""
+    if shares is None:
+        return []
+    share = shares["on"]
+    return [f"{share['k']} of {share['n']} answered, which all figures are about; {share['n'] - share['k']} refused"]
 
 
 def cell(values: Mapping[str, Any], name: str) -> tuple[str, str]:
