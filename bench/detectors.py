@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import holdfast
-from holdfast import attacks, data, detect, threats, train
+from holdfast import attacks, data, detect, models, threats, train
 from holdfast.access import borrow
 from holdfast.errors import HoldfastError
 from holdfast.evaluate import detection
@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--model", default="cnn", help="architecture of the network")
     parser.add_argument("--training", type=int, default=10_000, help="pictures it is trained on")
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--members", type=int, default=1, help="several make an ensemble, of seeds 0, 1, ...")
     parser.add_argument("--pictures", type=int, default=100, help="test pictures attacked")
     parser.add_argument("--eps", type=float, default=0.1, help="Linf radius of attacks that keep to one")
     parser.add_argument("--attack", nargs="+", default=["pgd", "apgd", "ddn"])
@@ -46,8 +47,7 @@ def main() -> int:
     known = data.load(options.data, "train", data_dir=options.data_dir, limit=options.training)
     held_out = data.load(options.data, "validation", data_dir=options.data_dir, limit=2000)
     judged_by = data.load(options.data, "test", data_dir=options.data_dir, limit=options.pictures)
-    recipe = train.Recipe(options=train.TrainOptions(epochs=options.epochs, batch=128))
-    model = train.train(train.card_for(options.model, known), known, recipe=recipe).model
+    model = network(options.model, known, options.epochs, options.members)
     chosen = [attacks.build(name) for name in options.attack]
     rows = []
     for name in options.only:
@@ -64,6 +64,7 @@ def main() -> int:
         "model": options.model,
         "trained_on": len(known),
         "epochs": options.epochs,
+        "members": options.members,
         "pictures": len(judged_by),
         "eps": options.eps,
     }
@@ -71,6 +72,14 @@ def main() -> int:
     options.out.write_text(json.dumps({"conditions": told, "rows": rows}, indent=1, allow_nan=False) + "\n")
     print(f"\nwritten to {options.out}")
     return 0
+
+
+def network(name: str, known: data.Pictures, epochs: int, members: int) -> nn.Module:
+    """What is attacked: a network, or an ensemble of several."""
+    recipe = train.Recipe(options=train.TrainOptions(epochs=epochs, batch=128))
+    card = train.card_for(name, known)
+    made = [train.train(card, known, recipe=recipe, seed=seed).model for seed in range(members)]
+    return made[0] if members == 1 else models.Ensemble(made)
 
 
 def row(
