@@ -87,6 +87,12 @@ def suspected(suspicion, model, x, batch=256):
         return torch.cat([suspicion(model, part)[1] for part in x.split(batch)])
 
 
+def predicted(model, x):
+    """The class (N,) that a classifier says, in evaluation mode."""
+    with torch.no_grad(), borrow(model):
+        return model(x).argmax(1)
+
+
 def separation(suspicion, model, clean, adversarial):
     """The area under the curve: 1 where every attacked picture is more suspicious than every clean one."""
     found = torch.cat([suspected(suspicion, model, x) for x in (clean, adversarial)])

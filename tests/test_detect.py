@@ -1,14 +1,17 @@
 """Thresholds, the gradient's norm, fitted detectors as folders, and both columns of their worth."""
 
+import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 import detecting
@@ -17,8 +20,9 @@ from holdfast import attacks, data, detect, evaluate, models, threats, train
 from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluate import detection
+from holdfast.evaluate.detection import Found, Judge
 from holdfast.models.guarded import Guarded
-from holdfast.report.detection import KIND
+from holdfast.report.detection import KIND, points
 from nets import linear
 
 # Thresholds.
@@ -107,6 +111,33 @@ def test_a_flat_loss_has_a_suspicion_and_a_slope_that_are_finite():
     assert detecting.slope(found, linear(torch.eye(3, 4, dtype=torch.float64) * 1e3), x).isfinite().all()
 
 
+@pytest.mark.parametrize("slope", ["double-backward", "differences"])
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_a_sure_model_has_the_norm_of_float64_and_a_slope_that_is_finite_in_float32(norm, slope):
+    """At logits 18 apart 1 - p rounds to 0, at 60 the squares of gradients do, and at 300 the gradients themselves."""
+    x = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    for apart, value in ((18.0, True), (60.0, True), (300.0, False)):
+        bias = torch.tensor([apart, 0.0, 0.0])
+        weight = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+        found = detect.GradientNorm(norm=norm, slope=slope).outline(linear(weight, bias), (1, 2, 2))
+        close = detecting.suspected(found, linear(weight, bias), x).double()
+        others = (x.flatten(1).double() @ weight.double().T + bias.double()).softmax(1)[:, 1:]
+        exact = (others @ (weight[1:] - weight[:1]).double()).norm(dim=1, p=int(norm[1])).log()
+        assert not value or float((close - exact).abs().max()) < 0.02, apart
+        assert detecting.slope(found, linear(weight, bias), x).isfinite().all(), apart
+
+
+def test_a_classifier_without_a_gradient_is_told():
+    class Cut(nn.Module):
+        """Answers without saying how it came to that."""
+
+        def forward(self, x):
+            return x.detach().flatten(1)[:, :10]
+
+    with pytest.raises(ModelError, match="no gradient comes back through Cut; allowed: a classifier"):
+        detecting.fitted("gradient-norm", model=Cut())
+
+
 def test_it_finds_attacks_and_falls_to_who_knows_it():
     made = detecting.fitted("gradient-norm")
     clean, adversarial = detecting.attacked()
@@ -153,7 +184,16 @@ def test_a_detector_that_learnt_nothing_says_so(monkeypatch, classifier, tmp_pat
         "holdfast.uncertainty.scores.Entropy.score", lambda self, batch: batch.logits.double()[:, 0] * 0
     )
     shown = done(f"detect fit --model {classifier} --data digits --detector entropy --out {tmp_path / 'guard'}")
-    assert "warning: entropy says the same of all 144 clean pictures: it learnt nothing" in shown.stderr
+    assert "warning: entropy says the same of 144 of 144 clean pictures: it learnt nothing" in shown.stderr
+
+
+@pytest.mark.parametrize(("alike", "blind"), [(101, False), (102, True), (200, True)])
+def test_what_rounding_tells_apart_is_learnt_no_more(alike, blind):
+    made = detecting.fitted("entropy")
+    clean = made.threshold.value - torch.arange(202.0)
+    clean[:alike] = made.threshold.value
+    assert replace(made, clean=clean).alike == alike
+    assert replace(made, clean=clean).blind == blind
 
 
 def test_unknown_detectors_are_refused():
@@ -275,6 +315,110 @@ def test_counts_are_those_of_the_pictures(judged):
         assert row["robust"]["n"] == 60
 
 
+@pytest.fixture(scope="module")
+def some():
+    """Judged within a radius that leaves some pictures right, by a detector with an own rate of false alarms."""
+    made = detecting.fitted("max-logit", false_alarms=0.2)
+    pictures = data.load("digits", "train").take(slice(800, 1000))
+    walk = {"steps": 10, "step_size": 0.1, "random_start": False}  # first successes of many sizes
+    chosen = [attacks.build("pgd", {"steps": 10, "step_size": 0.2}), attacks.build("pgd", walk)]
+    return made, pictures, detection(made, pictures, chosen, threats.Linf(eps=0.07), seed=3)
+
+
+def share(values):
+    return None if not len(values) else (int(values.sum()), len(values))
+
+
+def rate(told):
+    return None if told is None else (told["k"], told["n"])
+
+
+def test_what_is_told_of_clean_pictures_is_counted(some):
+    made, pictures, found = some
+    told, clean, limit = found.plain["clean"], found.clean.double(), made.threshold.value
+    right = detecting.predicted(made.model.model, pictures.x()) == pictures.labels
+    assert (~right & (clean <= limit)).any()
+    assert rate(told["right"]) == share(right)
+    assert rate(told["false_alarms"]) == share(clean > limit)
+    assert list(told["false_alarms_at"]) == ["0.01", "0.05", "0.2"]
+    for name, at in told["false_alarms_at"].items():
+        assert rate(at) == share(clean > threshold(made.clean, float(name)).value)
+    assert rate(told["answered_and_right"]) == share(right & (clean <= limit))
+    assert rate(told["right_of_answered"]) == share(right[clean <= limit])
+
+
+def test_what_is_told_of_who_is_unaware_is_counted(some):
+    made, pictures, found = some
+    limit, clean = made.threshold.value, found.clean.numpy()
+    y = pictures.labels[detecting.predicted(made.model.model, pictures.x()) == pictures.labels]
+    for one, row in zip(found.judged, found.plain["attacks"], strict=True):
+        for column, of in ((row["oblivious"], one.oblivious), (row["full"], one.full)):
+            prediction = detecting.predicted(made.model.model, of.x_adv)
+            broken = prediction != y
+            suspicion = detecting.suspected(made.model.suspicion, made.model.model, of.x_adv).double()
+            assert rate(column["succeeded"]) == share(broken)
+            assert rate(column["detected"]) == share(suspicion[broken] > limit)
+            for name, at in column["detected_at"].items():
+                assert rate(at) == share(suspicion[broken] > threshold(made.clean, float(name)).value)
+            assert column["median_size"] == pytest.approx(float(np.median(of.size[broken].numpy())))
+            area = roc_auc_score([0] * len(clean) + [1] * int(broken.sum()), np.append(clean, suspicion[broken]))
+            assert column["auroc"]["value"] == pytest.approx(area)
+            assert column["auroc"]["low"] < area < column["auroc"]["high"]
+            assert rate(column["right_of_answered"]) == share(~broken[suspicion <= limit])
+    assert row["oblivious"]["detected"]["k"] > 0
+    assert 10 < row["oblivious"]["succeeded"]["k"] < row["oblivious"]["succeeded"]["n"] - 10
+    assert row["oblivious"]["median_size"] < 0.069
+
+
+def test_all_steps_go_on_to_a_higher_loss(some):
+    made, pictures, found = some
+    first, whole = found.judged[0].oblivious, found.judged[0].full
+    y = pictures.labels[detecting.predicted(made.model.model, pictures.x()) == pictures.labels]
+    with torch.no_grad():
+        before, after = (
+            nn.functional.cross_entropy(made.model.model.eval()(of.x_adv), y, reduction="none") for of in (first, whole)
+        )
+    made.model.model.train()
+    assert (after >= before - 1e-5).all()
+    assert (after > before + 0.1)[first.success].double().mean() > 0.5
+
+
+def test_noise_goes_by_the_place_of_a_picture(some):
+    made, pictures, found = some
+    threat, attack = threats.Linf(eps=0.07), found.judged[0].attack
+    alone = pictures.take(slice(40, 70))
+    (again,) = detection(made, alone, [attack], threat, seed=3).judged
+    right = detecting.predicted(made.model.model, pictures.x()) == pictures.labels
+    before = int(right[:40].sum())
+    torch.testing.assert_close(
+        again.oblivious.x_adv, found.judged[0].oblivious.x_adv[before:][: len(again.oblivious.x_adv)]
+    )
+
+
+def test_the_smallest_of_what_passes_is_kept():
+    made = detecting.fitted("entropy")
+    judge = Judge(made.model, detecting.held_out().take(slice(5)), threats.Linf(eps=0.3), threats.L2(eps=1.0), 0, 256)
+    limit = judge.limit
+
+    def found(success, size, suspicion, mark):
+        n = len(success)
+        return Found(
+            torch.full((n, 1, 8, 8), mark),
+            torch.tensor(success),
+            torch.tensor(size, dtype=torch.float64),
+            limit + torch.tensor(suspicion),
+            torch.full((n,), int(mark)),
+        )
+
+    aware = found([True, True, False, False, False], [1.0, 1.0, 9.0, 9.0, 9.0], [-1.0] * 5, 1.0)
+    unaware = found([True, True, True, True, False], [0.5, 2.0, 3.0, 3.0, 0.1], [-1.0, -1.0, -1.0, 1.0, -1.0], 2.0)
+    best = judge.with_passed(aware, [unaware])
+    assert best.success.tolist() == [True, True, True, False, False]
+    assert best.size[:3].tolist() == [0.5, 1.0, 3.0]
+    assert best.prediction[:3].tolist() == [2, 1, 2]
+    assert best.x_adv[:3, 0, 0, 0].tolist() == [2.0, 1.0, 2.0]
+
+
 def test_what_is_refused_as_it_is_does_not_hold():
     made = detecting.fitted("entropy")
     found = detection(made, detecting.held_out(), [attacks.build("fgsm")], threats.Linf(eps=0.02))
@@ -347,6 +491,24 @@ def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
     assert "Once it is known" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_the_curve_of_who_is_aware_agrees_with_the_table():
+    """Four pictures are broken; for two of them nothing passes, and they count as found at every threshold."""
+    found = {
+        "clean": np.linspace(0, 1, 100),
+        "0.oblivious.suspicion": np.array([0.99, 0.98, 0.97, 0.96, 0.5]),
+        "0.oblivious.success": np.array([True, True, True, True, False]),
+        "0.adaptive.suspicion": np.array([0.2, 0.9, 2.0, 2.0, 0.0]),
+        "0.adaptive.success": np.array([True, True, False, False, False]),
+    }
+    curve = points(0, "adaptive", found)
+    assert curve[0] == (0.0, 0.5)
+    assert curve[-1] == (1.0, 1.0)
+    assert max(share for alarms, share in curve if alarms < 0.09) == 0.5
+    assert min(share for alarms, share in curve if 0.11 < alarms < 0.79) == 0.75
+    assert points(0, "oblivious", found)[0] == (0.0, 0.0)
+    assert points(0, "full", found) is None
+
+
 def test_the_headline_names_the_attack_that_leaves_the_least(judged):
     from holdfast.report.detection import worth
 
@@ -370,6 +532,19 @@ def test_pictures_are_told_apart_one_by_one(folder, tmp_path):
     assert lines[0] == "place,prediction,suspicion,refused"
     assert sum(line.endswith(",yes") for line in lines[1:]) == told["refused"]
     assert len(lines) == 41
+
+
+def test_names_of_classes_may_have_commas(tmp_path):
+    pictures = data.load("digits", "train", limit=300)
+    named = replace(pictures, classes=tuple(f"{name}, a digit" for name in pictures.classes))
+    card = train.card_for("mlp", named, {"hidden": "8"})
+    train.train(card, named, recipe=train.Recipe(options=train.TrainOptions(epochs=1)), out=tmp_path / "plain")
+    done(f"detect fit --model {tmp_path / 'plain'} --data digits --detector energy --out {tmp_path / 'guard'}")
+    done(f"detect apply --model {tmp_path / 'guard'} --data digits --out {tmp_path / 'run'}")
+    with (tmp_path / "run" / "detected.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["refused"] for row in rows} == {"yes", "no"}
+    assert {row["prediction"] for row in rows} <= set(named.classes)
 
 
 REFUSED = {

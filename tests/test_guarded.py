@@ -202,6 +202,18 @@ def test_evasive_cw_comes_near_the_smallest_change_that_does_both():
     assert (found.size <= 1.1 * smallest_size + 1e-3).all()
 
 
+def test_evasive_cw_leads_by_the_confidence_over_the_label_and_over_refusal():
+    """By 0.3 logits each, x0 must be 0.575 and x0 + x1 at most 0.6: the corner of both is the nearest."""
+    model = guarded([[0.0, 0.0], [4.0, 0.0]], [0.0, -2.0], [3.0, 3.0], 2.1)
+    x, y = pictures([0.3, 0.35], [0.2, 0.1]), torch.zeros(2, dtype=torch.int64)
+    corner = torch.tensor([0.575, 0.025], dtype=torch.float64)
+    found = smallest(EvasiveCW(), model, x, y, threats.L2(eps=1.0), confidence=0.3)
+    assert found.success.all()
+    nearest = (corner - x.flatten(1)).norm(dim=1)
+    assert (found.size >= nearest * (1 - 1e-9)).all()
+    assert (found.size <= 1.1 * nearest).all()
+
+
 def test_evasive_cw_raises_the_weight_of_what_fails():
     model = guarded([[0.0, 0.0], [4.0, 0.0]], [0.0, -2.0], [3.0, 3.0], 2.1)
     x, y = pictures([0.3, 0.35]), torch.tensor([0])

@@ -18,11 +18,12 @@ from holdfast.losses.evasion import MISLEAD, SLIP
 
 @dataclass(frozen=True, kw_only=True)
 class EvasiveCW:
-    """Minimise |delta|^2 + c max(kappa - mislead, 0) + d max(-slip, 0) by Adam, searching c and d for each picture.
+    """Minimise |delta|^2 + c max(kappa - mislead, 0) + d max(kappa - slip, 0) by Adam; c and d are searched.
 
-    `mislead` is the classifier's margin, `slip` how far the suspicion is under the threshold, in units of logits. A
-    search that never misled the classifier raises c, one that misled it but was caught raises d; after a success both
-    are halved between failure and success, as `cw` does with its one. The search goes on from where the last one ended.
+    `mislead` is the classifier's margin, `slip` how far the suspicion is under the threshold, in units of logits;
+    kappa is the confidence asked for. For each picture, a search that never misled the classifier raises c, one that
+    misled it but was caught raises d; after a success both are halved between failure and success, as `cw` does with
+    its one. The search goes on from where the last one ended.
     Cost: at most `steps` times `searches` forward and twice as many backward passes, and a forward pass.
     Source: Carlini & Wagner 2017, arXiv:1705.07263 (the loss against detectors), on arXiv:1608.04644 (the attack); that
     each part has a weight of its own, and how they are searched, is ours.
@@ -95,7 +96,7 @@ class Search:
 def pulls(case: Case, answer: Gradient, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient and value (L,) of the three parts at the points asked about; each goal pulls until it is reached."""
     delta = answer.points - case.x
-    mislead, slip = case.goal.confidence - answer.losses[0], -answer.losses[1]
+    mislead, slip = (case.goal.confidence - lead for lead in answer.losses)
     loss = delta.flatten(1).square().sum(1) + c * mislead.clamp_min(0) + d * slip.clamp_min(0)
     downhill = delta.mul_(2)
     for weight, short, uphill in ((c, mislead, answer.gradients[0]), (d, slip, answer.gradients[1])):

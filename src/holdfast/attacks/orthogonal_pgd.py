@@ -21,8 +21,9 @@ class OrthogonalPGD:
     """Ascend the classifier's margin where it is not misled yet, else the detector's, each step for one of them alone.
 
     `selective` follows that gradient as it is; `orthogonal` takes out its part along the other one, so that a step for
-    one changes the other only to second order. Where both gradients point the same way nothing would be left: then it
-    follows the gradient as it is. A sum of both losses, which this avoids, stalls where they pull against each other.
+    one changes the other only to second order: in L2, for in another norm the step is the steepest one along what is
+    left, and keeps that only roughly. Where both gradients point the same way nothing would be left: then it follows
+    the gradient as it is. A sum of both losses, which this avoids, stalls where they pull against each other.
     Cost: `steps` forward and twice as many backward passes a lane, and one forward pass to look at the last point.
     Source: Bryniarski et al. 2021, arXiv:2106.15023, sec. 4 (both); here with steps in units of the radius.
     """

@@ -1,5 +1,7 @@
 """`holdfast detect`: stand a detector beside a classifier, judge it by who knows of it, and use it."""
 
+import csv
+import io
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -108,7 +110,8 @@ def fitted_and_saved(
             progress=partial(bar.update, text=f"fitting {chosen.name}"),
         )
     if made.blind:
-        screen.note(f"warning: {chosen.name} says the same of all {len(held_out)} clean pictures: it learnt nothing")
+        share = f"{made.alike} of {len(held_out)} clean pictures"
+        screen.note(f"warning: {chosen.name} says the same of {share}: it learnt nothing")
     card = opened.card or card_of(opened, training.shape, training.classes, given.pairs(model_set, "--model-set"))
     told = detect.save(
         folder,
@@ -323,8 +326,9 @@ def apply(
             pictures.place.tolist(), logits.argmax(1).tolist(), suspicion.tolist(), refused.tolist(), strict=True
         )
     ]
-    lines = ["place,prediction,suspicion,refused", *(",".join(map(str, row)) for row in rows)]
-    write_atomically(folder / "detected.csv", ("\n".join(lines) + "\n").encode())
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("place", "prediction", "suspicion", "refused"), *rows])
+    write_atomically(folder / "detected.csv", text.getvalue().encode())
     plain = {"run": str(folder), "n": len(rows), "refused": int(refused.sum()), "threshold": float(guarded.threshold)}
     screen.result(
         plain,

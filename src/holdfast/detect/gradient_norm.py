@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from holdfast.data import Pictures
 from holdfast.detect.interface import Progress
+from holdfast.errors import ModelError
+from holdfast.losses.formulas import log_odds
 from holdfast.models.guarded import Suspicion
 from holdfast.options import one_of, option, refused
 
@@ -63,14 +65,19 @@ class Steepness(Suspicion):
         self.of = of
 
     def forward(self, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, K) and the logarithm of the norm (N,)."""
+        """Logits (N, K) and the logarithm of the norm (N,). Raises: `ModelError` where there is no gradient."""
         followed = torch.is_grad_enabled() and x.requires_grad
         twice = followed and self.of.slope == "double-backward"
         with torch.enable_grad():
             at = x if followed else x.detach().requires_grad_()
             logits = model(at)
             label = logits.detach().argmax(1)
-            loss = nn.functional.cross_entropy(logits, label, reduction="none")
+            loss = surely(logits, label)
+            if not loss.requires_grad:
+                raise ModelError(
+                    f"gradient-norm: no gradient comes back through {type(model).__name__}; allowed: a classifier that "
+                    "can be differentiated. Take a detector that looks at its answer, such as entropy."
+                )
             (gradient,) = torch.autograd.grad(loss.sum(), at, create_graph=twice, retain_graph=followed)
             found = self.size(gradient)
             if followed and not twice:
@@ -81,14 +88,22 @@ class Steepness(Suspicion):
     def size(self, gradient: Tensor) -> Tensor:
         """The norm (N,) of gradients (N, C, H, W)."""
         flat = gradient.flatten(1)
-        # The norm of zeros has no slope, which would be NaN.
-        return flat.abs().sum(1) if self.of.norm == "l1" else flat.square().sum(1).clamp_min(LEAST**2).sqrt()
+        if self.of.norm == "l1":
+            return flat.abs().sum(1)
+        # In units of the largest, whose square does not underflow. The norm of zeros has no slope, which would be NaN.
+        unit = flat.detach().abs().amax(1).clamp_min(LEAST)
+        return unit * (flat / unit[:, None]).square().sum(1).clamp_min(LEAST).sqrt()
 
     def followed(
         self, model: nn.Module, x: Tensor, label: Tensor, loss: Tensor, gradient: Tensor, found: Tensor
     ) -> Tensor:
         """The norm, with a gradient by differences."""
         rises = gradient.sign() if self.of.norm == "l1" else gradient / found.clamp_min(LEAST).view(-1, 1, 1, 1)
-        moved = nn.functional.cross_entropy(model(x + self.of.h * rises), label, reduction="none")
+        moved = surely(model(x + self.of.h * rises), label)
         slope = (moved - loss) / self.of.h
         return found + (slope - slope.detach())
+
+
+def surely(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy (N,) by the odds: its gradient keeps its digits where 1 - p of a sure model rounds to 0."""
+    return nn.functional.softplus(-log_odds(logits, y))

@@ -25,9 +25,14 @@ class Fitted:
     clean: Tensor  # (n,) their suspicion
 
     @property
+    def alike(self) -> int:
+        """Clean pictures whose suspicion is the threshold itself, to the bit: one, unless some are alike to it."""
+        return int((self.clean.double() == self.threshold.value).sum())
+
+    @property
     def blind(self) -> bool:
-        """Whether all clean pictures are alike to it: then it has learnt nothing, and refuses none or all."""
-        return bool(self.clean.amin() == self.clean.amax())
+        """Whether most clean pictures are alike to it: then it has learnt nothing, though rounding may part a few."""
+        return 2 * self.alike > len(self.clean)
 
 
 def fit(

@@ -97,15 +97,29 @@ def _drawn(number: int, one: Mapping[str, Any], plain: Mapping[str, Any], found:
 
 
 def _curve(number: int, one: Mapping[str, Any], found: Arrays) -> str:
-    clean = found["clean"].astype(np.float64)
     series = []
     for style, kind in enumerate(list(KINDS)[1:], 1):
-        values = _suspicion(number, kind, found)
-        if values is not None and min(len(values), len(clean)) >= LEAST:
-            series.append(Line(KINDS[kind], style, tuple(roc(clean, values))))
+        curve = points(number, kind, found)
+        if curve is not None:
+            series.append(Line(KINDS[kind], style, tuple(curve)))
     chance = Line("chance", 5, ((0.0, 0.0), (1.0, 1.0)), dashed=True)
     title = f"Adversarial pictures found, {one['attack']}"
     return lines([*series, chance], title=title, x_label="false alarms, share", percent=True)
+
+
+def points(number: int, kind: str, found: Arrays) -> list[tuple[float, float]] | None:
+    """The ROC curve of one column, (false alarms, found); None where there are too few pictures for one.
+
+    Pictures that are broken, but by nothing that passes for who is aware, count as found at every threshold, as in the
+    table.
+    """
+    clean, values = found["clean"].astype(np.float64), _suspicion(number, kind, found)
+    if values is None or min(len(values), len(clean)) < LEAST:
+        return None
+    held = 0
+    if kind == "adaptive":
+        held = int((found[f"{number}.oblivious.success"] & ~found[f"{number}.adaptive.success"]).sum())
+    return [(alarms, (held + share * len(values)) / (held + len(values))) for alarms, share in roc(clean, values)]
 
 
 def _slipped(number: int, plain: Mapping[str, Any], found: Arrays) -> dict[str, Any]:
