@@ -11,12 +11,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
 import detecting
 from command_line import call, done, plain, refused
 from holdfast import attacks, data, detect, evaluate, models, threats, train
+from holdfast.cli import detect as detect_command
 from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluate import detection
@@ -172,9 +174,24 @@ def test_a_detector_is_not_fitted_on_what_its_threshold_is_from():
         detect.fit(detect.GradientNorm(), detecting.trained(), detecting.training(), detecting.training())
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0.0, "between 0 and 1"), (float("nan"), "between 0 and 1"), (1e-4, "allowed: 9999 or more")]
+)
+def test_a_rate_is_refused_before_anything_is_fitted(rate, text, monkeypatch):
+    monkeypatch.setattr(detect.GradientNorm, "fit", lambda *given, **options: pytest.fail("it was fitted"))
+    with pytest.raises((OptionError, DataError), match=text):
+        detect.fit(
+            detect.GradientNorm(),
+            detecting.trained(),
+            detecting.training(),
+            detecting.held_out(),
+            false_alarms=rate,
+        )
+
+
 def test_a_guarded_model_is_not_guarded_again():
     made = detecting.fitted("entropy")
-    with pytest.raises(ModelError, match="guarded already"):
+    with pytest.raises(ModelError, match=r"guarded already.*folder classifier/"):
         detect.fit(detect.GradientNorm(), made.model, detecting.training(), detecting.held_out())
 
 
@@ -268,6 +285,10 @@ def test_what_a_folder_should_not_be_is_refused(folder, classifier, tmp_path):
         (broken / "guard.json").write_text(json.dumps({**about, **change}))
         with pytest.raises(ModelError, match=text):
             evaluate.open_model(str(broken))
+    for content in ("{", "[]"):
+        (broken / "guard.json").write_text(content)
+        with pytest.raises(ModelError, match="no whole guarded model"):
+            evaluate.open_model(str(broken), shape=(1, 8, 8), classes=10)
     (broken / "guard.json").write_text(json.dumps(about))
     (broken / "guard.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=r"not the file that guard.json was written for"):
@@ -488,7 +509,23 @@ def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
     assert "warning: thresholds are from validation pictures" in shown.stderr
     result = json.loads((tmp_path / "run" / "detect.json").read_text())
     assert result["attacks"][0]["oblivious"]["auroc"] is None
-    assert "Once it is known" in (tmp_path / "run" / "report.html").read_text()
+    html = (tmp_path / "run" / "report.html").read_text()
+    assert "Once it is known" in html
+    assert "digits, 2 validation pictures" in html
+    assert "says nothing of other thresholds" in html
+    assert "of 2 clean pictures refused" in shown.stdout
+    assert "of 1 clean picture refused" in detect_command.shown({**result, "clean": {**result["clean"], "n": 1}})[0]
+
+
+def test_what_holds_is_told_within_the_radius_alone(judged):
+    from holdfast.report.detection import worth
+
+    told = worth(judged[1].plain)
+    limited = [one for one in judged[1].plain["attacks"] if not one["threat"]["minimal"]]
+    least = min(one["robust"]["rate"] for one in limited)
+    assert f"Within linf 0.3, {100 * least:.1f} % of all pictures" in told.replace("\xa0", " ")
+    (ddn,) = (one for one in judged[1].plain["attacks"] if one["attack"] == "ddn")
+    assert "stay so" not in worth({**judged[1].plain, "attacks": [ddn]})
 
 
 def test_the_curve_of_who_is_aware_agrees_with_the_table():
@@ -516,7 +553,7 @@ def test_the_headline_names_the_attack_that_leaves_the_least(judged):
     worst = min(rows, key=lambda one: (one["adaptive"]["detected"]["rate"], one["attack"]))
     assert f"of what {worst['attack']} finds" in worth(judged[1].plain)
     (ddn,) = (one for one in rows if one["attack"] == "ddn")
-    for size, told in ((0.9, "costs ddn nothing"), (2.0, "costs ddn 2 times")):
+    for size, told in ((0.9, "costs ddn nothing"), (2.0, "costs ddn 2 times"), (1.03, "costs ddn 1.03 times")):
         aware = {**ddn["adaptive"], "median_size": size * ddn["oblivious"]["median_size"]}
         assert told in worth({**judged[1].plain, "attacks": [{**ddn, "adaptive": aware}]})
     weak = {**worst, "attack": "weak", "adaptive": {**worst["adaptive"], "detected": {"rate": 1.0}}}
@@ -547,9 +584,62 @@ def test_names_of_classes_may_have_commas(tmp_path):
     assert {row["prediction"] for row in rows} <= set(named.classes)
 
 
+def test_pictures_of_no_known_class_are_told_by_their_files(folder, tmp_path):
+    lying = tmp_path / "lying"
+    lying.mkdir()
+    pictures = data.load("digits", "test", limit=5)
+    for number, image in enumerate(pictures.images):
+        Image.fromarray(image[0].numpy()).save(lying / f"{number},a.png")
+    (lying / "notes.txt").write_text("no picture")
+    shown = done(f"detect apply --model {folder} --data {lying} --out {tmp_path / 'own'}")
+    assert "left out: 1 file is not a picture: notes.txt" in shown.stderr
+    done(f"detect apply --model {folder} --data digits -n 5 --out {tmp_path / 'set'}")
+    own, of_set = (
+        list(csv.reader((tmp_path / run / "detected.csv").read_text().splitlines())) for run in ("own", "set")
+    )
+    assert own[0] == ["file", "prediction", "suspicion", "refused"]
+    assert [row[0] for row in own[1:]] == [f"{number},a.png" for number in range(5)]
+    assert [row[1:] for row in own] == [row[1:] for row in of_set]
+    told = plain(f"detect apply --model {folder} --data {lying} -n 2 --out {tmp_path / 'two'}")
+    assert told["n"] == 2
+    (lying / "class").mkdir()
+    _, text = refused(f"detect apply --model {folder} --data {lying} --quiet --out {tmp_path / 'never'}")
+    assert "class folder without files" in text
+
+
+def test_a_guarded_model_is_no_classifier_to_go_on_with(folder, tmp_path):
+    line = f"train --from {folder} --data digits --model mlp --epochs 1 --quiet --out {tmp_path / 'never'}"
+    _, text = refused(line)
+    assert f"is guarded by a detector; allowed here: its classifier, {str(folder / 'classifier')!r}" in text
+    line = f"substitute --victim {folder} --data digits -n 50 --model linear --epochs 1 --quiet"
+    _, text = refused(line, "--out", tmp_path / "never")
+    assert "is guarded by a detector; allowed: its classifier alone" in text
+    _, text = refused(f"detect fit --model nowhere --data digits --quiet --out {tmp_path / 'never'}")
+    assert "unknown model 'nowhere'" in text
+    assert "Nor is a folder 'nowhere' there, seen from" in text
+
+
+def test_its_page_is_of_one_folder_alone(folder, tmp_path):
+    done(f"detect evaluate --model {folder} --data digits -n 20 --eps 0.4 --attack fgsm --no-report --out {tmp_path}")
+    _, text = refused(f"report {tmp_path} {tmp_path}")
+    assert "detect.json, whose page is of one folder; allowed: that folder alone" in text
+
+
 REFUSED = {
     "a classifier without a detector": ("evaluate --model {classifier} --eps 0.1", "has no detector; allowed"),
     "a detector twice": ("evaluate --model {folder} --eps 0.1 --detector energy", "has a detector already"),
+    "a rate for one that is fitted": (
+        "evaluate --model {folder} --eps 0.1 --false-alarms 0.2",
+        "--false-alarms with --model {folder}, whose detector is fitted; allowed: with --detector",
+    ),
+    "a limit for one that is fitted": (
+        "evaluate --model {folder} --eps 0.1 --fit-limit 9",
+        "--fit-limit with --model {folder}, whose detector is fitted; allowed: with --detector",
+    ),
+    "a model that is not there": ("evaluate --model nowhere --eps 0.1", "--model nowhere is not there; allowed"),
+    "a norm that is none": ("evaluate --model {folder} --eps 1 --norm patch", "unknown norm 'patch'; known: l0, l1"),
+    "an empty detector": ("fit --model {classifier} --detector ''", "--detector ''; allowed: NAME"),
+    "a rate that is no number": ("fit --model {classifier} --false-alarms often", "--false-alarms 'often'; allowed"),
     "an attack twice": ("evaluate --model {folder} --eps 0.1 --attack pgd --attack pgd", "--attack pgd is given twice"),
     "an attack that knows": ("evaluate --model {folder} --eps 0.1 --attack orthogonal-pgd", "cannot be unaware of it"),
     "an unknown attack": ("evaluate --model {folder} --eps 0.1 --attack fgms", "Did you mean 'fgsm'"),
@@ -576,4 +666,9 @@ def test_bad_input_is_refused_in_one_line(case, folder, classifier, tmp_path):
     assert result.exit_code in (1, 2), result.output
     errors = [row for row in result.stderr.splitlines() if row.startswith("error: ")]
     assert len(errors) == 1
-    assert text in errors[0]
+    assert text.format(folder=folder) in errors[0]
+
+
+def test_a_rate_may_be_a_fraction(classifier, tmp_path):
+    line = f"detect fit --model {classifier} --data digits --detector entropy --false-alarms 1/10"
+    assert plain(line, "--out", tmp_path / "guard")["false_alarms"] == 0.1

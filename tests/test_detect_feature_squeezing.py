@@ -67,6 +67,13 @@ def test_the_gradient_goes_straight_through_the_rounding():
     assert slope.abs().max() > 0
 
 
+def test_a_window_beyond_the_picture_is_refused():
+    model, pictures = detecting.trained(), detecting.training()
+    FeatureSqueezing(median=8).outline(model, pictures.shape)
+    with pytest.raises(OptionError, match=r"median=9; allowed: at most 8, .* median=2"):
+        FeatureSqueezing(median=9).fit(model, pictures)
+
+
 def test_restored_and_split():
     found = fitted("feature-squeezing", {"median": "3"})
     check_restored(found.detector, found.model.suspicion, detecting.trained(), detecting.held_out())

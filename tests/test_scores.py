@@ -241,6 +241,8 @@ def test_too_little_to_fit_on_is_told(known):
         score("mahalanobis").fit(head, [missing])
     with pytest.raises(OptionError, match="fewer than the width"):
         score("vim", {"dimensions": 12}).fit(head, [batch])
+    with pytest.raises(DataError, match="Give more training pictures, or fewer dimensions"):
+        score("vim", {"dimensions": 11}).fit(head, [few])
 
 
 def test_the_energy_of_log_probabilities_is_refused(known):

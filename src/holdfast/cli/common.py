@@ -65,15 +65,20 @@ def pictures_of(
 
     shown = not (screen.quiet or screen.plain)
     found = load(data, split, data_dir=data_dir, limit=limit, resize=given.size(resize), progress=shown)
+    note_reading(screen, found)
+    if limit is not None and len(found) < limit:
+        screen.note(f"note: {data} has {len(found)} pictures in its {split} split, fewer than --limit {limit}")
+    return found
+
+
+def note_reading(screen: Screen, found: "Pictures") -> None:
+    """Tell what was left out or changed on reading."""
     if found.skipped:
         named = ", ".join(found.skipped[:3]) + (", ..." if len(found.skipped) > 3 else "")
         count = "1 file is not a picture" if len(found.skipped) == 1 else f"{len(found.skipped)} files are not pictures"
         screen.note(f"note: left out: {count}: {named}")
-    if limit is not None and len(found) < limit:
-        screen.note(f"note: {data} has {len(found)} pictures in its {split} split, fewer than --limit {limit}")
     for text in found.notes:
         screen.note(f"note: {text}")
-    return found
 
 
 def training_pictures(

@@ -12,7 +12,7 @@ import typer
 
 from holdfast.cli import common, flags, given
 from holdfast.cli.screen import Screen, table
-from holdfast.errors import ModelError, OptionError
+from holdfast.errors import ModelError, OptionError, unknown
 
 if TYPE_CHECKING:
     from holdfast.attacks import Attack
@@ -25,15 +25,16 @@ app = typer.Typer(
 )
 
 Detector = Annotated[
-    str | None,
+    str,
     flags.of_run(
         "--detector",
         metavar="NAME[:OPTION=VALUE,...]",
         help="How suspicion is measured; see `holdfast list detectors`.",
     ),
 ]
+USUAL = "0.05"  # share of false alarms
 FalseAlarms = Annotated[
-    float, flags.of_run("--false-alarms", metavar="RATE", help="Share of clean pictures that may be refused.")
+    str, flags.of_run("--false-alarms", metavar="RATE", help="Share of clean pictures that may be refused.")
 ]
 FitLimit = Annotated[
     int | None,
@@ -46,7 +47,7 @@ def fit(
     model: flags.Model,
     data: flags.Data,
     detector: Detector = "gradient-norm",
-    false_alarms: FalseAlarms = 0.05,
+    false_alarms: FalseAlarms = USUAL,
     weights: flags.Weights = None,
     model_set: flags.ModelSet = None,
     device: flags.Device = "auto",
@@ -74,7 +75,7 @@ def fit(
     opened = common.model_of(model, weights, model_set, held_out, device)
     training = load("train", limit=fit_limit)
     made, told = fitted_and_saved(
-        screen, opened, detector or "gradient-norm", false_alarms, training, held_out, folder, model_set, batch, seed
+        screen, opened, detector, false_alarms, training, held_out, folder, model_set, batch, seed
     )
     screen.result({"run": str(folder), **told}, *shown_fit(made, held_out), f"model: {folder}", _next(folder, data))
 
@@ -83,7 +84,7 @@ def fitted_and_saved(
     screen: Screen,
     opened: "Opened",
     text: str,
-    false_alarms: float,
+    false_alarms: str,
     training: "Pictures",
     held_out: "Pictures",
     folder: Path,
@@ -104,7 +105,7 @@ def fitted_and_saved(
             opened.model,
             training,
             held_out,
-            false_alarms=false_alarms,
+            false_alarms=given.number(false_alarms, "--false-alarms"),
             seed=seed,
             batch=batch,
             progress=partial(bar.update, text=f"fitting {chosen.name}"),
@@ -150,7 +151,7 @@ def evaluate(
     data: flags.Data,
     eps: Annotated[str, flags.of_attack("--eps", help="Radius, such as 0.1 or 8/255, for attacks that keep to one.")],
     norm: Annotated[
-        str, flags.of_attack("--norm", metavar="linf|l2|l1", help="Of attacks that keep to a radius.")
+        str, flags.of_attack("--norm", metavar="linf|l2|l1|l0", help="Of attacks that keep to a radius.")
     ] = "linf",
     attack: Annotated[
         list[str] | None,
@@ -168,7 +169,14 @@ def evaluate(
             help="For a model without a detector: the one to fit first; see `holdfast list detectors`.",
         ),
     ] = None,
-    false_alarms: FalseAlarms = 0.05,
+    false_alarms: Annotated[
+        str | None,
+        flags.of_run(
+            "--false-alarms",
+            metavar="RATE",
+            help=f"Of --detector: share of clean pictures that may be refused; by default {USUAL}.",
+        ),
+    ] = None,
     weights: flags.Weights = None,
     model_set: flags.ModelSet = None,
     device: flags.Device = "auto",
@@ -193,18 +201,15 @@ def evaluate(
     from holdfast import evaluate as evaluating
     from holdfast.cli.pictures import new_folder
     from holdfast.report.detection import KIND
-    from holdfast.threats import build as threat_of
+    from holdfast.threats import NORMS
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     attacks = attacks_of(attack or ["pgd", "cw"])
-    threat = threat_of(norm, eps=given.number(eps, "--eps"))
-    guarded = detect.is_guard(model)
-    if guarded == (detector is not None):
-        what = "has a detector already" if guarded else "has no detector"
-        raise OptionError(
-            f"--model {model} {what}; allowed: a folder of `detect fit`, or a classifier with --detector NAME."
-        )
+    if norm not in NORMS:
+        raise unknown("norm", norm, NORMS)
+    threat = NORMS[norm](eps=given.number(eps, "--eps"))
+    check_guarded(model, detector, {"--false-alarms": false_alarms, "--fit-limit": fit_limit})
     if split != "test":
         seen = "detectors are fitted on" if split == "train" else "thresholds are from"
         screen.note(
@@ -217,7 +222,16 @@ def evaluate(
     if detector is not None:
         training, held_out = load("train", limit=fit_limit), load("validation")
         made, _ = fitted_and_saved(
-            screen, opened, detector, false_alarms, training, held_out, folder / "guard", model_set, batch, seed
+            screen,
+            opened,
+            detector,
+            false_alarms or USUAL,
+            training,
+            held_out,
+            folder / "guard",
+            model_set,
+            batch,
+            seed,
         )
     else:
         assert isinstance(opened.model, models.Guarded)
@@ -244,6 +258,28 @@ def evaluate(
     )
 
 
+def check_guarded(model: str, detector: str | None, of_fitting: Mapping[str, object]) -> None:
+    """Whether there is one detector, and no flag that would do nothing. `of_fitting`: those that only fitting reads.
+
+    Raises: `OptionError` for none or two, or such a flag beside a detector that is fitted.
+    """
+    from holdfast import detect
+
+    guarded = detect.is_guard(model)
+    if guarded == (detector is not None):
+        there = Path(model).exists() or ":" in model
+        what = "has a detector already" if guarded else "has no detector" if there else "is not there"
+        raise OptionError(
+            f"--model {model} {what}; allowed: a folder of `detect fit`, or a classifier with --detector NAME."
+        )
+    idle = [flag for flag, value in of_fitting.items() if value is not None]
+    if guarded and idle:
+        raise OptionError(
+            f"{idle[0]} with --model {model}, whose detector is fitted; allowed: with --detector NAME, which fits one. "
+            "Leave it out, or fit another by `holdfast detect fit`."
+        )
+
+
 def attacks_of(texts: list[str]) -> "list[Attack]":
     """Attacks with their options. Raises: `OptionError` for an unknown one, or one named twice."""
     from holdfast.attacks import build
@@ -253,6 +289,7 @@ def attacks_of(texts: list[str]) -> "list[Attack]":
 
 def shown(plain: Mapping[str, Any]) -> list[Any]:
     """Both columns, and what that means."""
+    from holdfast.report import words
     from holdfast.report.detection import worth
 
     clean = plain["clean"]
@@ -270,8 +307,8 @@ def shown(plain: Mapping[str, Any]) -> list[Any]:
     ]
     columns = ("attack", "flagged, unaware", "with all steps", "size", "flagged, aware", "size", "robust")
     return [
-        f"{plain['detector']['name']}: {_share(clean['false_alarms'])} of {clean['n']} clean pictures refused; "
-        f"{_share(clean['answered_and_right'])} answered rightly",
+        f"{plain['detector']['name']}: {_share(clean['false_alarms'])} of {words.plural(clean['n'], 'clean picture')} "
+        f"refused; {_share(clean['answered_and_right'])} answered rightly",
         "",
         table(columns, rows, right=range(1, 7)),
         "",
@@ -302,32 +339,36 @@ def apply(
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Say of each picture of a set or a folder what it shows, how suspicious it is, and whether it is refused."""
+    """Say of each picture of a set or a folder what it shows, how suspicious it is, and whether it is refused.
+
+    A folder of pictures needs no classes: without sub-folders, each is told by the name of its file.
+    """
     from holdfast import detect, models
     from holdfast.cli.pictures import new_folder
+    from holdfast.evaluate import open_model
     from holdfast.files import write_atomically
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     folder = new_folder(out or given.run_name("detected", model, data))
-    pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
-    opened = common.model_of(model, None, None, pictures, device)
-    guarded = opened.model
+    pictures, head, named = _named_pictures(screen, data, split, data_dir, limit, resize)
+    opened = open_model(model, shape=pictures.shape)
+    guarded = opened.model.to(common.device_of(device))
     if not isinstance(guarded, models.Guarded):
         raise ModelError(f"--model {model} has no detector; allowed: a folder that `holdfast detect fit` wrote.")
     with screen.progress() as bar:
         tell = partial(bar.update, text="looking")
         logits, suspicion = detect.suspicions(guarded.suspicion, guarded.model, pictures, batch=batch, progress=tell)
     refused = suspicion.double() > float(guarded.threshold)
-    names = opened.card.classes if opened.card is not None else pictures.classes
+    names = tuple(map(str, range(guarded.classes))) if opened.card is None else opened.card.classes
     rows = [
-        (place, names[prediction], f"{value:.6g}", "yes" if no else "no")
-        for place, prediction, value, no in zip(
-            pictures.place.tolist(), logits.argmax(1).tolist(), suspicion.tolist(), refused.tolist(), strict=True
+        (name, names[prediction], f"{value:.6g}", "yes" if no else "no")
+        for name, prediction, value, no in zip(
+            named, logits.argmax(1).tolist(), suspicion.tolist(), refused.tolist(), strict=True
         )
     ]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("place", "prediction", "suspicion", "refused"), *rows])
+    csv.writer(text, lineterminator="\n").writerows([(head, "prediction", "suspicion", "refused"), *rows])
     write_atomically(folder / "detected.csv", text.getvalue().encode())
     plain = {"run": str(folder), "n": len(rows), "refused": int(refused.sum()), "threshold": float(guarded.threshold)}
     screen.result(
@@ -335,3 +376,18 @@ def apply(
         f"{plain['refused']} of {plain['n']} pictures refused (suspicion above {plain['threshold']:.4g})",
         f"written: {folder / 'detected.csv'}",
     )
+
+
+def _named_pictures(
+    screen: Screen, data: str, split: str, data_dir: Path | None, limit: int | None, resize: str | None
+) -> "tuple[Pictures, str, tuple[str, ...]]":
+    """Pictures, what they are named by, and their names: a file where they lie in a folder without classes."""
+    from holdfast.data.folder import load_flat
+    from holdfast.data.layout import lies_flat
+
+    if lies_flat(Path(data)):
+        pictures, files = load_flat(Path(data), limit=limit, resize=given.size(resize))
+        common.note_reading(screen, pictures)
+        return pictures, "file", files
+    pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
+    return pictures, "place", tuple(map(str, pictures.place.tolist()))

@@ -8,6 +8,7 @@ from holdfast.cli import common, flags, given
 from holdfast.cli.group import resumable
 from holdfast.cli.screen import Screen, duration
 from holdfast.cli.trained import epoch_line
+from holdfast.errors import OptionError
 
 if TYPE_CHECKING:
     from holdfast.extract import Substitute
@@ -64,6 +65,7 @@ def command(
     """
     from holdfast.extract import substitute
     from holdfast.extract.substitute import Augmentation
+    from holdfast.models.guarded import refused_class
     from holdfast.options import parse
     from holdfast.train import Recipe, TrainOptions, card_for
     from holdfast.train.folder import ABOUT
@@ -78,6 +80,11 @@ def command(
         compared = common.pictures_of(screen, data, str(held_out), data_dir=data_dir, resize=resize)
     card = card_for(model, pictures, given.pairs(model_set, "--model-set"))
     opened = common.twin_of(victim, pictures, device, "--victim")
+    if refused_class(opened) is not None:
+        raise OptionError(
+            f"--victim {victim} is guarded by a detector; allowed: its classifier alone, in the folder classifier/ of "
+            "a guarded one."
+        )
     folder = out or given.run_name("substitute", model, data, f"of-{given.run_name(victim).name}")
     common.note_beginning(screen, folder / ABOUT, resume=resume)
     with screen.progress() as bar, resumable():

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from holdfast.data.images import Decoded, Header, decode, header, size_of
-from holdfast.data.layout import Files, files_of
+from holdfast.data.layout import Files, files_of, flat_files
 from holdfast.data.pictures import Pictures
 from holdfast.data.splits import check_choice
 from holdfast.errors import DataError
@@ -34,8 +34,32 @@ def load_folder(
     Cost: reads the headers of all files of the split, and the whole of those kept.
     """
     check_choice(split, limit, seed)
-    size = size_of(resize)
     classes, files = files_of(folder, split, seed)
+    return _load(folder, split, classes, files, limit, resize)[0]
+
+
+def load_flat(
+    folder: Path, *, limit: int | None = None, resize: int | tuple[int, int] | None = None
+) -> tuple[Pictures, tuple[str, ...]]:
+    """Read pictures of no known class that lie in a folder without sub-folders, in order of name, and their names.
+
+    They are labelled 0, of the one class "unknown". Arguments and errors otherwise as for `load_folder`.
+    """
+    check_choice("test", limit, 0)
+    pictures, paths = _load(folder, "test", ("unknown",), flat_files(folder), limit, resize)
+    return pictures, tuple(path.name for path in paths)
+
+
+def _load(
+    folder: Path,
+    split: str,
+    classes: tuple[str, ...],
+    files: Files,
+    limit: int | None,
+    resize: int | tuple[int, int] | None,
+) -> tuple[Pictures, list[Path]]:
+    """Pictures of files, and which of the files they are from."""
+    size = size_of(resize)
     found, skipped = _headers(files)
     if size is None:
         _check_sizes(folder, found)
@@ -46,7 +70,8 @@ def load_folder(
             f"{str(folder)!r}: none of the {len(files)} files of split {split!r} is a picture, "
             f"e.g. {names[0]!r}; allowed: PNG, JPEG, BMP, WebP. Convert them."
         )
-    return Pictures(
+    whole = [path for path, _, _ in found if path not in set(broken)]
+    read = Pictures(
         name=folder.resolve().name,
         split=split,
         images=torch.stack([picture.pixels for picture in pictures]),
@@ -56,6 +81,7 @@ def load_folder(
         skipped=names,
         notes=_notes(pictures),
     )
+    return read, whole[: len(pictures)]
 
 
 def _headers(files: Files) -> tuple[Found, list[Path]]:

@@ -48,6 +48,19 @@ def files_of(folder: Path, split: str, seed: int) -> tuple[tuple[str, ...], File
     return tuple(classes), _carve(folder, files, split, seed) if carved else files
 
 
+def lies_flat(folder: Path) -> bool:
+    """Whether it is a folder of files without sub-folders, which says nothing of classes."""
+    if not folder.is_dir():
+        return False
+    entries = [entry for entry in folder.iterdir() if _visible(entry.name)]
+    return bool(entries) and all(entry.is_file() for entry in entries)
+
+
+def flat_files(folder: Path) -> Files:
+    """Its files in order of name, each with label 0."""
+    return [(path, 0) for path in sorted(folder.iterdir()) if _visible(path.name) and path.is_file()]
+
+
 def _carve(folder: Path, files: Files, split: str, seed: int) -> Files:
     rows = places_of(split, torch.tensor([label for _, label in files]), seed)
     if not len(rows):

@@ -73,6 +73,8 @@ class Auxiliary:
                 raise refused(self, name, "a finite number above 0", f"For example {name}={usual}.")
         if self.layer is not None and self.form == "separate":
             raise refused(self, "layer", "none with form=separate", "Leave it out, or take form=branched.")
+        if self.width is not None and self.form == "branched":
+            raise refused(self, "width", "none with form=branched", "Leave it out, or take form=separate.")
         models.architecture(self.network, self.network_options())
         self.attacker(1)
 

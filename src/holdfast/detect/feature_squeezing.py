@@ -11,7 +11,7 @@ from holdfast.detect.interface import Progress
 from holdfast.errors import OptionError
 from holdfast.models.guarded import Suspicion
 from holdfast.models.steps import BitDepth, Step
-from holdfast.options import option
+from holdfast.options import option, refused
 from holdfast.uncertainty.scores.checks import whole
 
 
@@ -55,7 +55,10 @@ class FeatureSqueezing:
         return self.outline(model, pictures.shape)
 
     def outline(self, model: nn.Module, shape: tuple[int, ...]) -> Suspicion:
-        """It has no values of its own."""
+        """It has no values of its own. Raises: `OptionError` for a window that is wider than the pictures."""
+        side = min(shape[1:])
+        if self.median is not None and self.median > side:
+            raise refused(self, "median", f"at most {side}, the shorter side of the pictures", "Pass median=2.")
         return Squeezed(self)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from holdfast.access.borrow import borrow, float_type, home
 from holdfast.data import Pictures
 from holdfast.detect.interface import Detector, Progress
-from holdfast.detect.threshold import Threshold, threshold
+from holdfast.detect.threshold import Threshold, check_rate, threshold
 from holdfast.errors import ModelError
 from holdfast.models.guarded import Guarded, Suspicion, refused_class
 from holdfast.uncertainty import check_apart
@@ -58,7 +58,11 @@ def fit(
     Cost: the detector's, and its own passes for `held_out`.
     """
     if refused_class(model) is not None:
-        raise ModelError("the model is guarded already; allowed: a classifier. Take the one inside the guard.")
+        raise ModelError(
+            "the model is guarded already; allowed: a classifier. Take the one inside: of a folder that "
+            "`holdfast detect fit` wrote, its folder classifier/."
+        )
+    check_rate(false_alarms, len(held_out))
     check_apart(pictures, held_out)
     suspicion = detector.fit(model, pictures, seed=seed, batch=batch, progress=progress)
     logits, found = suspicions(suspicion, model, held_out, batch=batch)

@@ -69,7 +69,7 @@ def load(folder: Path | str, classifier: nn.Module) -> Fitted:
     """
     folder = Path(folder)
     try:
-        plain = json.loads((folder / GUARD).read_bytes())
+        plain = _read(folder)
         if plain.get("format") != FORMAT:
             raise ModelError(f"{str(folder / GUARD)!r} has format {plain.get('format')!r}; allowed: {FORMAT}.")
         found = weights_sha256(classifier)
@@ -94,20 +94,36 @@ def load(folder: Path | str, classifier: nn.Module) -> Fitted:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         if isinstance(error, HoldfastError):
             raise
-        raise ModelError(
-            f"{str(folder)!r} is no whole guarded model ({type(error).__name__}: {error}). Fit the detector again."
-        ) from error
+        raise _damaged(folder, error) from error
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """What guard.json holds. Raises: `ModelError` for a file that is damaged."""
+    try:
+        plain = json.loads((folder / GUARD).read_bytes())
+        if not isinstance(plain, dict):
+            raise TypeError(f"{GUARD} holds no object")
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(folder, error) from error
+    return plain
+
+
+def _damaged(folder: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{str(folder)!r} is no whole guarded model ({type(error).__name__}: {error}). Fit the detector again."
+    )
 
 
 def told(folder: Path | str) -> dict[str, Any]:
-    """What `save` was told of how the detector was fitted."""
-    plain = json.loads((Path(folder) / GUARD).read_bytes())
+    """What `save` was told of how the detector was fitted. Raises: `ModelError` for a damaged folder."""
+    plain = _read(Path(folder))
     return {name: value for name, value in plain.items() if name not in OWN}
 
 
 def check_shape(folder: Path | str, shape: tuple[int, ...]) -> None:
-    """Raises: `ModelError` for pictures of another shape than the detector was fitted on."""
-    fitted = tuple(json.loads((Path(folder) / GUARD).read_bytes()).get("shape", shape))
+    """Raises: `ModelError` for pictures of another shape than the detector was fitted on, or a damaged folder."""
+    held = _read(Path(folder)).get("shape")
+    fitted = tuple(held) if isinstance(held, list) else held
     if fitted != tuple(shape):
         raise ModelError(
             f"the detector in {str(folder)!r} was fitted on pictures of shape {fitted}, these are {tuple(shape)}; "

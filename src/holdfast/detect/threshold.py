@@ -28,19 +28,27 @@ def threshold(suspicion: Tensor, false_alarms: float = 0.05) -> Threshold:
     `ModelError` for suspicion that is not finite.
     Source: split conformal prediction, Vovk, Gammerman & Shafer 2005, doi:10.1007/b106715.
     """
-    if not 0 < false_alarms < 1:
-        raise OptionError(f"false_alarms={false_alarms}; allowed: between 0 and 1, such as false_alarms=0.05.")
+    check_rate(false_alarms, len(suspicion))
     if not bool(torch.isfinite(suspicion).all()):
         broken = int((~torch.isfinite(suspicion)).sum())
         raise ModelError(
             f"the suspicion of {broken} of {len(suspicion)} clean pictures is NaN or infinite; allowed: finite "
             "numbers. See whether the model's weights or the pictures are broken."
         )
-    least = math.ceil(1 / false_alarms - 1e-9) - 1
-    if len(suspicion) < max(least, 1):
-        raise DataError(
-            f"{len(suspicion)} clean pictures for a threshold at {false_alarms:g} false alarms; allowed: {least} or "
-            "more, or one false alarm among them would already be too many. Give more pictures, or a larger rate."
-        )
     k = math.floor(false_alarms * (len(suspicion) + 1) + 1e-9)
     return Threshold(float(suspicion.double().topk(k).values[-1]), false_alarms, len(suspicion))
+
+
+def check_rate(false_alarms: float, count: int) -> None:
+    """Whether `count` clean pictures give a threshold at a rate: known before anything is fitted.
+
+    Raises: `OptionError` for a rate outside (0, 1); `DataError` for fewer pictures than it needs.
+    """
+    if not 0 < false_alarms < 1:
+        raise OptionError(f"false_alarms={false_alarms}; allowed: between 0 and 1, such as false_alarms=0.05.")
+    least = max(math.ceil(1 / false_alarms - 1e-9) - 1, 1)
+    if count < least:
+        raise DataError(
+            f"{count} clean pictures for a threshold at {false_alarms:g} false alarms; allowed: {least} or "
+            "more, or one false alarm among them would already be too many. Give more pictures, or a larger rate."
+        )

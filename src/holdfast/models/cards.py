@@ -131,6 +131,11 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
 
 def _read_card(path: Path) -> tuple[Card, str]:
     """The card and the hash of the weights file it was written for."""
+    inside = path.parent / "classifier"
+    if not path.is_file() and (inside / CARD).is_file():
+        raise ModelError(
+            f"{str(path.parent)!r} is guarded by a detector; allowed here: its classifier, {str(inside)!r}. Name that."
+        )
     if not path.is_file():
         raise ModelError(f"{str(path.parent)!r} holds no {CARD}; allowed: a folder that training or `save` wrote.")
     try:

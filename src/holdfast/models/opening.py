@@ -121,7 +121,8 @@ def _folder(text: str, shape: Shape | None, classes: int | None) -> tuple[nn.Mod
                 f"model {text!r}: no such folder, seen from {str(Path.cwd())!r}; allowed: a folder that "
                 f"training wrote, FILE.py:FACTORY, or one of {', '.join(ARCHITECTURES)} with weights."
             )
-        raise unknown("model", text, ARCHITECTURES)
+        known = unknown("model", text, ARCHITECTURES)
+        raise OptionError(f"{known} Nor is a folder {text!r} there, seen from {str(Path.cwd())!r}.")
     model, card = load(text)
     if shape is not None and tuple(shape) != card.shape:
         raise ModelError(

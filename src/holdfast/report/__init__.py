@@ -11,6 +11,8 @@ reader's light or dark setting, fits a phone and prints. The same folders give t
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.errors import RunError
+
 __all__ = ["render", "write"]
 
 
@@ -32,8 +34,13 @@ def render(runs: Sequence[Path]) -> str:
 
     folders = [Path(run) for run in runs]
     for kind in (calibration.KIND, suspicion.KIND, detection.KIND):
-        if len(folders) == 1 and kind.wrote(folders[0]):
-            return kind.page(folders[0])
+        for folder in filter(kind.wrote, folders):
+            if len(folders) > 1:
+                raise RunError(
+                    f"{str(folder)!r} holds {kind.file}, whose page is of one folder; allowed: that folder alone. "
+                    "Name the others apart."
+                )
+            return kind.page(folder)
     if any(map(shift.is_shift_alone, folders)):
         return shift.page(folders)
     return training.page(folders) if all_trainings(folders) else page(read_all(folders))

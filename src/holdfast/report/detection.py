@@ -25,14 +25,21 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def worth(plain: Mapping[str, Any]) -> str:
-    """What the detector is worth once it is known, in a sentence or two: by the attack that leaves the least."""
+    """What the detector is worth once it is known, in a few sentences: by the attack that leaves the least.
+
+    What holds is said within the radius alone: a change of any size makes every picture wrong.
+    """
     judged = [one for one in plain["attacks"] if one["adaptive"]["detected"] is not None]
     worst = min(judged, key=lambda one: (one["adaptive"]["detected"]["rate"], one["attack"]))
     name, aware = plain["detector"]["name"], worst["adaptive"]
     told = f"Once it is known, {name} flags {words.percent(aware['detected']['rate'])} of what {worst['attack']} finds"
     before = worst["oblivious"]["detected"]
     told += "" if before is None else f" ({words.percent(before['rate'])} while it was not)"
-    told += f", and {words.percent(worst['robust']['rate'])} of all pictures are answered rightly and stay so."
+    limited = [one["robust"]["rate"] for one in plain["attacks"] if not one["threat"]["minimal"]]
+    told += "."
+    if limited:
+        radius = f"{plain['threat']['name']} {plain['threat']['eps']:.4g}"
+        told += f" Within {radius}, {words.percent(min(limited))} of all pictures are answered rightly and stay so."
     return told + "".join(_cost(one) for one in judged)
 
 
@@ -45,7 +52,7 @@ def _cost(one: Mapping[str, Any]) -> str:
     over = "" if held == 0 else ", over the pictures where it can be passed"
     if now <= was:
         return f" To pass it costs {one['attack']} nothing: the median change is {now:.3g} ({was:.3g} unaware{over})."
-    return f" To pass it costs {one['attack']} {now / was:.2g} times the median change ({was:.3g} to {now:.3g}{over})."
+    return f" To pass it costs {one['attack']} {now / was:.3g} times the median change ({was:.3g} to {now:.3g}{over})."
 
 
 def context(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -57,7 +64,7 @@ def context(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "settings": [
             f"detector: {name}",
             f"refuses above {plain['threshold']:.4g}, for {words.percent(plain['false_alarms_wanted'])} false alarms",
-            f"{plain['data']['name']}, {words.plural(plain['data']['n'], 'picture')}",
+            f"{plain['data']['name']}, {words.plural(plain['data']['n'], plain['data']['split'] + ' picture')}",
         ],
         "worth": worth(plain),
         "clean": plain["clean"],

@@ -63,7 +63,10 @@ class ViM:
             lengths += float(residual(batch.features, origin, outside).sum())
             seen += len(batch)
         if not lengths > 1e-9 * seen:
-            raise DataError("vim: training pictures have nothing outside the principal space. Give fewer dimensions.")
+            raise DataError(
+                f"vim: fitted on {seen} pictures, which have nothing outside the principal space; allowed: "
+                "others. Give more training pictures, or fewer dimensions."
+            )
         return logits / lengths
 
 
