@@ -22,7 +22,7 @@ from holdfast.cli import detect as detect_command
 from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluate import detection
-from holdfast.evaluate.detection import Found, Judge
+from holdfast.evaluate.judge import Found, Judge
 from holdfast.models.guarded import Guarded
 from holdfast.report.detection import KIND, points
 from nets import linear
@@ -371,6 +371,9 @@ def test_what_is_told_of_clean_pictures_is_counted(some):
 def test_what_is_told_of_who_is_unaware_is_counted(some):
     made, pictures, found = some
     limit, clean = made.threshold.value, found.clean.numpy()
+    right = detecting.predicted(made.model.model, pictures.x()) == pictures.labels
+    astray = int((~right & (found.clean <= limit)).sum())  # wrong as they are, and answered
+    assert astray > 0
     y = pictures.labels[detecting.predicted(made.model.model, pictures.x()) == pictures.labels]
     for one, row in zip(found.judged, found.plain["attacks"], strict=True):
         for column, of in ((row["oblivious"], one.oblivious), (row["full"], one.full)):
@@ -385,10 +388,43 @@ def test_what_is_told_of_who_is_unaware_is_counted(some):
             area = roc_auc_score([0] * len(clean) + [1] * int(broken.sum()), np.append(clean, suspicion[broken]))
             assert column["auroc"]["value"] == pytest.approx(area)
             assert column["auroc"]["low"] < area < column["auroc"]["high"]
-            assert rate(column["right_of_answered"]) == share(~broken[suspicion <= limit])
+            assert rate(column["right_of_answered"]) == (
+                int((~broken & (suspicion <= limit)).sum()),
+                int((suspicion <= limit).sum()) + astray,
+            )
     assert row["oblivious"]["detected"]["k"] > 0
     assert 10 < row["oblivious"]["succeeded"]["k"] < row["oblivious"]["succeeded"]["n"] - 10
     assert row["oblivious"]["median_size"] < 0.069
+
+
+def test_what_is_told_of_who_is_aware_is_counted(some):
+    made, pictures, found = some
+    limit, clean = made.threshold.value, found.clean
+    right = detecting.predicted(made.model.model, pictures.x()) == pictures.labels
+    for one, row in zip(found.judged, found.plain["attacks"], strict=True):
+        evaded = torch.zeros(len(clean), dtype=torch.bool)
+        evaded[right] = one.adaptive.success
+        held = right & ~evaded & (clean <= limit)
+        broken = one.oblivious.success | one.full.success | one.adaptive.success
+        told = row["adaptive"]
+        assert rate(told["detected"]) == share(~one.adaptive.success[broken])
+        assert rate(told["evaded"]) == share(one.adaptive.success)
+        assert rate(row["robust"]) == share(held)
+        assert rate(told["right_of_answered"]) == share(held[(clean <= limit) | evaded])
+
+
+def test_what_is_neither_above_nor_below_is_refused():
+    made = detecting.fitted("entropy").model
+    limit = float(made.threshold)
+    assert made.refuses(torch.tensor([limit - 1, limit + 1, float("nan")])).tolist() == [False, True, True]
+
+
+def test_all_attacks_are_checked_before_the_first_runs(monkeypatch):
+    made = detecting.fitted("entropy")
+    monkeypatch.setattr("holdfast.evaluate.judge.run", lambda *rest, **more: pytest.fail("an attack ran"))
+    chosen = [attacks.build("fgsm"), attacks.build("orthogonal-pgd")]
+    with pytest.raises(OptionError, match="cannot be unaware of it"):
+        detection(made, detecting.held_out().take(slice(0, 5)), chosen, threats.Linf(eps=0.3))
 
 
 def test_all_steps_go_on_to_a_higher_loss(some):

@@ -9,7 +9,8 @@ from holdfast import attacks, threats
 from holdfast.attacks import OrthogonalPGD
 from holdfast.attacks.attack import minimal
 from holdfast.detect import DETECTORS
-from holdfast.evaluate.detection import Judge, detection, evasions
+from holdfast.evaluate.detection import detection
+from holdfast.evaluate.judge import Judge, evasions
 from holdfast.models import MonteCarloDropout
 
 OPTIONS = {"nearest": {"k": "5"}, "vim": {"dimensions": "8"}, "auxiliary": {"eps": "0.15", "epochs": "5"}}

@@ -10,7 +10,7 @@ from holdfast import detect, models
 from holdfast.attacks import PGD, EvasiveCW, OrthogonalPGD
 from holdfast.detect import Auxiliary
 from holdfast.errors import OptionError
-from holdfast.evaluate.detection import Found
+from holdfast.evaluate.judge import Found
 from holdfast.reproduce import cell_of, networks, reproduce, row
 from holdfast.reproduce.auxiliary_detector import FULL
 from holdfast.reproduce.auxiliary_detector.measuring import MADE, both, key, share

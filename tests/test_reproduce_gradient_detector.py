@@ -9,7 +9,7 @@ import reproduce_pictures
 from holdfast import models
 from holdfast.attacks import PGD, Bisect, run
 from holdfast.errors import DataError, OptionError
-from holdfast.evaluate.detection import Found
+from holdfast.evaluate.judge import Found
 from holdfast.reproduce import cell_of, reproduce, row
 from holdfast.reproduce.gradient_detector import FULL
 from holdfast.reproduce.gradient_detector.measuring import NORMS, NORMS_ALL_STEPS, aware, unaware

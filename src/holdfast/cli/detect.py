@@ -359,7 +359,7 @@ def apply(
     with screen.progress() as bar:
         tell = partial(bar.update, text="looking")
         logits, suspicion = detect.suspicions(guarded.suspicion, guarded.model, pictures, batch=batch, progress=tell)
-    refused = suspicion.double() > float(guarded.threshold)
+    refused = guarded.refuses(suspicion)
     names = tuple(map(str, range(guarded.classes))) if opened.card is None else opened.card.classes
     rows = [
         (name, names[prediction], f"{value:.6g}", "yes" if no else "no")

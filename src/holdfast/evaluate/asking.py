@@ -45,7 +45,7 @@ def ask(
         logits = answers(model, pictures, batch=batch, progress=progress)
         return Answered(logits, pictures.labels, pictures.place, len(pictures))
     found, suspicion = detect.suspicions(model.suspicion, model.model, pictures, batch=batch, progress=progress)
-    rows = (suspicion.double() <= float(model.threshold)).nonzero().flatten()
+    rows = (~model.refuses(suspicion)).nonzero().flatten()
     if not len(rows):
         raise DataError(
             f"the detector refuses all {len(pictures)} {pictures.split} pictures of {pictures.name}; allowed: a "

@@ -51,6 +51,10 @@ class Guarded(nn.Module):
         """The class of refusal."""
         return self.classes
 
+    def refuses(self, suspicion: Tensor) -> Tensor:
+        """Which of pictures with such suspicion (N,) are refused, (N,) bool; one that is NaN is."""
+        return ~(suspicion.double() <= float(self.threshold))
+
     def suspect(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The classifier's logits (N, K) and the suspicion (N,) of pictures (N, C, H, W)."""
         logits, suspicion = self.suspicion(self.model, x)

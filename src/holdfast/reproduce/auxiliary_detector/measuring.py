@@ -14,7 +14,8 @@ from holdfast import detect
 from holdfast.access.borrow import borrow
 from holdfast.attacks.attack import minimal
 from holdfast.detect import AuxiliarySuspicion, Guarded
-from holdfast.evaluate.detection import Found, Judge, estimate, median
+from holdfast.evaluate.detection_measures import estimate, median
+from holdfast.evaluate.judge import Found, Judge
 from holdfast.files import write_atomically
 from holdfast.models import Card
 from holdfast.options import to_plain

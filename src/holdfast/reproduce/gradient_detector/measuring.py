@@ -12,7 +12,8 @@ from holdfast import detect
 from holdfast.attacks import Attack
 from holdfast.detect import Fitted, GradientNorm
 from holdfast.errors import DataError
-from holdfast.evaluate.detection import Found, Judge, median
+from holdfast.evaluate.detection_measures import median
+from holdfast.evaluate.judge import Found, Judge
 from holdfast.models import Card
 from holdfast.options import to_plain
 from holdfast.reproduce import networks
