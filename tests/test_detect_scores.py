@@ -98,6 +98,19 @@ def test_the_gradient_is_finite_where_all_probability_underflows(name, size):
     assert gradient.isfinite().all()
 
 
+def test_each_member_is_asked_once():
+    asked = []
+    members = [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)]
+    for number, member in enumerate(members):
+        member.register_forward_hook(lambda *_, number=number: asked.append(number))
+    model = Ensemble(members)
+    suspicion = detector("mutual-information").fit(model, detecting.training())
+    asked.clear()
+    logits, _ = suspicion(model, detecting.held_out().x(slice(5)))
+    assert asked == [0, 1]
+    assert torch.equal(logits, model(detecting.held_out().x(slice(5))))
+
+
 def test_members_that_agree_have_a_gradient_too():
     x = detecting.held_out().x(slice(5))
     twins = Ensemble([detecting.trained(), detecting.trained()])

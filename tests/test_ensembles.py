@@ -64,6 +64,7 @@ def test_gradients_come_through_every_member(name, x):
     for gradient in torch.autograd.grad(model(x)[:, 0].sum(), weights):
         assert gradient.abs().max() > 0
     assert model.members(x).shape == (model.cost, 6, 4)
+    assert torch.equal(model.joined(model.members(x)), model(x))
 
 
 @every

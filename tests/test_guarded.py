@@ -41,6 +41,15 @@ def band():
     return guarded([[0.0, 0.0], [1.0, 0.0]], [0.0, -0.5], [1.0, 0.0], 0.7)
 
 
+def test_another_type_leaves_the_threshold_its_digits():
+    model = guarded([[0.0, 0.0], [1.0, 0.0]], [0.0, -0.5], [1.0, 0.0], 0.7123456789, 3.1415926535)
+    for moved in (model.to(torch.bfloat16), model.float(), model.cpu()):
+        assert moved is model
+        assert (float(moved.threshold), float(moved.scale)) == (0.7123456789, 3.1415926535)
+        assert moved.threshold.dtype == torch.float64
+    assert model.suspicion.weight.dtype == torch.float32
+
+
 def pictures(*rows):
     return torch.tensor(rows, dtype=torch.float64).view(len(rows), 1, 1, -1)
 

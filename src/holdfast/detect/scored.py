@@ -29,7 +29,7 @@ LEARNT: dict[str, type] = {"mahalanobis": Distances, "nearest": Neighbours, "rea
 class Scored:
     """A score of `holdfast.uncertainty` beside a classifier.
 
-    Cost: one forward pass a picture; for scores of members one more for each member.
+    Cost: one forward pass a picture, of each member where there are several.
     """
 
     score: Score
@@ -85,7 +85,10 @@ class ScoreSuspicion(Suspicion):
 
     def forward(self, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the score (N,)."""
-        assert self.fitted is not None
+        if self.score.needs == "members" and isinstance(model, Committee):
+            members = model.members(x)
+            logits = model.joined(members)
+            return logits, self._scored(logits, logits.new_empty(logits.shape[0], 0), members)
         given: list[Tensor] = []
         hook = None
         if self.layer is not None:
@@ -96,12 +99,12 @@ class ScoreSuspicion(Suspicion):
             if hook is not None:
                 hook.remove()
         features = given[0] if given else logits.new_empty(logits.shape[0], 0)
-        members = logits.new_empty(0, *logits.shape)
-        if self.score.needs == "members" and isinstance(model, Committee):
-            members = model.members(x)
-        unknown = torch.full((x.shape[0],), -1, device=x.device)
-        suspicion = self.fitted(Batch(logits, features, unknown, members))
-        return logits, suspicion.to(logits)
+        return logits, self._scored(logits, features, logits.new_empty(0, *logits.shape))
+
+    def _scored(self, logits: Tensor, features: Tensor, members: Tensor) -> Tensor:
+        assert self.fitted is not None
+        unknown = torch.full((logits.shape[0],), -1, device=logits.device)
+        return self.fitted(Batch(logits, features, unknown, members)).to(logits)
 
 
 def taken_apart(record: Any, before: str = "") -> dict[str, Tensor]:

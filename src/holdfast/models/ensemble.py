@@ -42,7 +42,11 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) to log-probabilities (N, K)."""
-        return log_of_mean(self.members(x))
+        return self.joined(self.members(x))
+
+    def joined(self, members: Tensor) -> Tensor:
+        """The members' logits (M, N, K) to log-probabilities (N, K)."""
+        return log_of_mean(members)
 
 
 def log_of_mean(logits: Tensor) -> Tensor:

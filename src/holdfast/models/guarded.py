@@ -1,7 +1,7 @@
 """A classifier with a detector beside it, as one model with a class more: refused."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,14 @@ class Guarded(nn.Module):
         self.scale: Tensor
         self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float64))
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Guarded":
+        """Move or convert the model as any other, but leave threshold and scale their digits."""
+        exact = float(self.threshold), float(self.scale)
+        nn.Module._apply(self, fn, recurse)
+        for name, value in zip(("threshold", "scale"), exact, strict=True):
+            setattr(self, name, torch.tensor(value, dtype=torch.float64, device=getattr(self, name).device))
+        return self
 
     @property
     def refused(self) -> int:

@@ -59,7 +59,11 @@ class MonteCarloDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) to log-probabilities (N, K)."""
-        return log_of_mean(self.members(x))
+        return self.joined(self.members(x))
+
+    def joined(self, members: Tensor) -> Tensor:
+        """The members' logits (M, N, K) to log-probabilities (N, K)."""
+        return log_of_mean(members)
 
     def _thinned(self, x: Tensor, number: int) -> Tensor:
         for part in self.model.modules():

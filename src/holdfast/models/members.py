@@ -23,6 +23,10 @@ class Committee(Protocol):
         """Pictures (N, C, H, W) to the logits of each, (M, N, K)."""
         ...
 
+    def joined(self, members: Tensor) -> Tensor:
+        """The model's own logits (N, K) by those of its members, without asking them again."""
+        ...
+
 
 @runtime_checkable
 class Joining(Protocol):

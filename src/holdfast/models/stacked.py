@@ -32,7 +32,11 @@ class Stacked(Ensemble):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) to logits (N, K)."""
-        logits: Tensor = self.combiner(side_by_side(self.members(x)))
+        return self.joined(self.members(x))
+
+    def joined(self, members: Tensor) -> Tensor:
+        """The members' logits (M, N, K) to logits (N, K)."""
+        logits: Tensor = self.combiner(side_by_side(members))
         return logits
 
 

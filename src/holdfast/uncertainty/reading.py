@@ -22,7 +22,7 @@ class Reader:
     """Reads `Batch`es off a model, which is lent in evaluation mode and given back as found.
 
     `layer`: the linear layer whose input the features are, or None where no features are wanted. `members`: whether
-    those of an ensemble are told apart, for one more pass a picture and member.
+    those of an ensemble are told apart; where features are wanted too, it is asked once more for them.
     """
 
     model: nn.Module
@@ -35,8 +35,7 @@ class Reader:
         given: list[Tensor] = []
         x = x.to(home(self.model, x), float_type(self.model))
         with torch.no_grad(), borrow(self.model), self._listening(given):
-            logits = self.model(x)
-            members = self._members(x, logits)
+            logits, members = self._asked(x)
         features = self._features(given, logits)
         for name, values in (("logits", logits), ("features", features)):
             if not bool(values.isfinite().all()):
@@ -84,15 +83,18 @@ class Reader:
             )
         return given[0].detach()
 
-    def _members(self, x: Tensor, logits: Tensor) -> Tensor:
+    def _asked(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, K), and those of the members (M, N, K), of none where they are not told apart."""
         if not self.members:
-            return logits.new_empty(0, *logits.shape)
+            logits = self.model(x)
+            return logits, logits.new_empty(0, *logits.shape)
         if not isinstance(self.model, Committee):
             raise ModelError(
                 f"{type(self.model).__name__} has no members; allowed: an ensemble, or Monte Carlo "
                 "dropout. Join models by `holdfast ensemble`."
             )
-        return self.model.members(x)
+        members = self.model.members(x)
+        return (self.model.joined(members) if self.layer is None else self.model(x)), members
 
 
 @dataclass(frozen=True, eq=False)
