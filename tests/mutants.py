@@ -4138,4 +4138,11 @@ MUTANTS = [
         "return suspicion.double() > float(self.threshold)",
         "tests/test_detect.py -k 'neither_above'",
     ),
+    Mutant(
+        "what another seed found is taken for this run's",
+        "evaluate/judged_files.py",
+        'if (file.metadata() or {}).get("of") != self._of(attack):',
+        "if False:",
+        "tests/test_detect.py -k 'interrupted_run_goes_on'",
+    ),
 ]

@@ -419,6 +419,46 @@ def test_what_is_neither_above_nor_below_is_refused():
     assert made.refuses(torch.tensor([limit - 1, limit + 1, float("nan")])).tolist() == [False, True, True]
 
 
+def test_an_interrupted_run_goes_on_after_the_attacks_that_are_judged(tmp_path, monkeypatch):
+    made, pictures = detecting.fitted("entropy"), detecting.held_out().take(slice(0, 20))
+    chosen = [attacks.build("fgsm"), attacks.build("ddn", {"steps": 10}), attacks.build("pgd", {"steps": 5})]
+    asked = []
+
+    def until(stop, resume, seed=0, chosen=chosen):
+        def by(judge, attack, tell):
+            if attack.name == stop:
+                raise KeyboardInterrupt
+            asked.append(attack.name)
+            return original(judge, attack, tell)
+
+        original = Judge.by
+        with monkeypatch.context() as patch:
+            patch.setattr(Judge, "by", by)
+            return detection(made, pictures, chosen, threats.Linf(eps=0.3), seed=seed, out=tmp_path, resume=resume)
+
+    with pytest.raises(KeyboardInterrupt):
+        until("pgd", False)
+    assert not (tmp_path / "detect.json").exists()
+    with pytest.raises(KeyboardInterrupt):
+        until("pgd", True)
+    assert asked == ["fgsm", "ddn"]
+    (tmp_path / "judged" / "1.safetensors").write_bytes(b"cut off")
+    found = until(None, True)
+    assert asked == ["fgsm", "ddn", "ddn", "pgd"]
+    whole = detection(made, pictures, chosen, threats.Linf(eps=0.3))
+    assert found.plain == whole.plain
+    assert (tmp_path / "detect.json").is_file()
+    assert not (tmp_path / "judged").exists()
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        until("pgd", False)
+    with pytest.raises(KeyboardInterrupt):
+        until("pgd", True, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        until("pgd", True, seed=1, chosen=[attacks.build("fgsm"), attacks.build("ddn", {"steps": 9}), chosen[2]])
+    assert asked == ["fgsm", "ddn", "fgsm", "ddn", "ddn"]
+
+
 def test_all_attacks_are_checked_before_the_first_runs(monkeypatch):
     made = detecting.fitted("entropy")
     monkeypatch.setattr("holdfast.evaluate.judge.run", lambda *rest, **more: pytest.fail("an attack ran"))

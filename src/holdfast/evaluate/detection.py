@@ -14,6 +14,7 @@ from holdfast.errors import DataError, OptionError
 from holdfast.evaluate import provenance
 from holdfast.evaluate.detection_measures import of_attack, of_clean
 from holdfast.evaluate.judge import Judge, Judged
+from holdfast.evaluate.judged_files import JudgedFiles
 from holdfast.files import dump_json, write_atomically
 from holdfast.threats import L2, AnyThreat, plain, whole_box
 
@@ -44,6 +45,7 @@ def detection(
     seed: int = 0,
     batch: int = 256,
     out: Path | None = None,
+    resume: bool = False,
     model: str = "",
     command: Sequence[str] = (),
     progress: Progress | None = None,
@@ -53,7 +55,8 @@ def detection(
     Args: `fitted` as `holdfast.detect.fit` or `load` gives it; `pictures` that neither classifier nor detector was
     fitted on; `attacks` of our own; `threat` for those that keep to a radius; `within` for those that look for the
     smallest change, L2 by default, of any size; `out` a folder for detect.json and detect.safetensors (suspicion and
-    pictures); `model` its name and `command` (its words) go on record.
+    pictures), where each attack is kept as soon as it is judged, and `resume` goes on after those; `model` its name and
+    `command` (its words) go on record.
     Who knows the detector attacks the guarded model with the same attack, then with those made for it (orthogonal PGD
     in both forms; evasive Carlini & Wagner), and keeps what passed the detector by chance before: so the second column
     is never better for the detector than the first.
@@ -67,10 +70,16 @@ def detection(
     judge = Judge(fitted.model, pictures, threat, within or _anywhere(pictures), seed, batch)
     for attack in attacks:
         judge.check(attack)
+    files = None if out is None else JudgedFiles(out, judge, fitted.detector)
     made = []
     for number, attack in enumerate(attacks):
         tell = None if progress is None else lambda text, n=number: progress(n, len(attacks), text)
-        made.append(judge.by(attack, tell))
+        one = files.get(number, attack) if files is not None and resume else None
+        if one is None:
+            one = judge.by(attack, tell)
+            if files is not None:
+                files.keep(number, one)
+        made.append(one)
     if not any(bool(one.oblivious.success.any() | one.adaptive.success.any()) for one in made):
         raise DataError(
             f"no adversarial picture was found: {', '.join(one.name for one in attacks)} broke none of "
@@ -97,6 +106,8 @@ def detection(
     if out is not None:
         write_atomically(out / ARRAYS, arrays(judge, made))
         write_atomically(out / FILE, dump_json(record))
+    if files is not None:
+        files.drop()
     return Detection(tuple(made), judge.clean, record)
 
 

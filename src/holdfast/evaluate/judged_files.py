@@ -1,0 +1,82 @@
+"""Attacks on a detector that are judged already, as files, so that a run that was interrupted goes on after them."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import holdfast
+from holdfast.attacks import Attack
+from holdfast.detect import Detector, described
+from holdfast.evaluate.judge import Found, Judge, Judged
+from holdfast.files import dump_json, sha256, write_atomically
+from holdfast.models import weights_sha256
+from holdfast.options import to_plain
+from holdfast.threats import plain
+
+FOLDER = "judged"  # inside the run, until it is finished
+COLUMNS = ("oblivious", "full", "adaptive")
+
+
+class JudgedFiles:
+    """The files of one run: what another model, detector, threat or seed found is not taken for this run's."""
+
+    def __init__(self, run: Path, judge: Judge, detector: Detector) -> None:
+        self.folder = run / FOLDER
+        self.device = judge.x.device
+        self.same: Mapping[str, Any] = {
+            "model": weights_sha256(judge.model),
+            "detector": described(detector),
+            "pictures": judge.pictures.sha256(),
+            "threat": plain(judge.threat),
+            "within": plain(judge.within),
+            "seed": judge.seed,
+            "versions": [holdfast.__version__, torch.__version__],
+        }
+
+    def get(self, number: int, attack: Attack) -> Judged | None:
+        """What this attack found before; None where it was not finished, or not for such a run."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self._path(number)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                if (file.metadata() or {}).get("of") != self._of(attack):
+                    return None
+                found = {name: file.get_tensor(name) for name in list(file.keys())}
+        except SafetensorError:
+            return None
+        return Judged(attack, *(self._column(name, found) for name in COLUMNS))
+
+    def keep(self, number: int, one: Judged) -> None:
+        """Write what an attack found, whole or not at all."""
+        from safetensors.torch import save
+
+        values: dict[str, torch.Tensor] = {}
+        for name in COLUMNS:
+            column = getattr(one, name)
+            if column is not None:
+                values |= {f"{name}.{entry.name}": getattr(column, entry.name) for entry in fields(Found)}
+        content = save({name: value.cpu().contiguous() for name, value in values.items()}, {"of": self._of(one.attack)})
+        write_atomically(self._path(number), content)
+
+    def drop(self) -> None:
+        """Delete them: the run is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number}.safetensors"
+
+    def _of(self, attack: Attack) -> str:
+        return sha256(dump_json({**self.same, "attack": [attack.name, to_plain(attack)]}))
+
+    def _column(self, name: str, found: Mapping[str, torch.Tensor]) -> Any:
+        if f"{name}.success" not in found:
+            return None
+        values = {entry.name: found[f"{name}.{entry.name}"] for entry in fields(Found)}
+        return Found(**{**values, "x_adv": values["x_adv"].to(self.device)})
