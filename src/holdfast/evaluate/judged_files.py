@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-import holdfast
 from holdfast.attacks import Attack
 from holdfast.detect import Detector, described
+from holdfast.evaluate import provenance
 from holdfast.evaluate.judge import Found, Judge, Judged
 from holdfast.files import dump_json, sha256, write_atomically
 from holdfast.models import weights_sha256
@@ -34,7 +34,7 @@ class JudgedFiles:
             "threat": plain(judge.threat),
             "within": plain(judge.within),
             "seed": judge.seed,
-            "versions": [holdfast.__version__, torch.__version__],
+            "versions": [provenance.version(), str(torch.__version__)],
         }
 
     def get(self, number: int, attack: Attack) -> Judged | None:
