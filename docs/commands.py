@@ -20,7 +20,7 @@ was given, what is allowed, how to mend it.
 | 0 | done |
 | 1 | failed: data, model, run folder or machine; or `--at-least` is not reached |
 | 2 | wrong usage |
-| 130 | interrupted; what was finished is kept, and `--resume` goes on |
+| 130 | interrupted; where a run can go on, what was finished is kept and the last line says how, mostly `--resume` |
 
 A number may be a fraction: `--eps 8/255`. An attack's options are given as `--set NAME=VALUE`, an architecture's
 as `--model-set NAME=VALUE`; `holdfast list attacks` and `holdfast list models` print them.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from command_line import call
 from holdfast import data, train
 from holdfast.cli import app, given, group
+from holdfast.cli.pictures import new_folder
 from holdfast.cli.screen import Bar, Lines, Screen, duration
 from holdfast.errors import OptionError
 from holdfast.train import Recipe, TrainOptions, card_for
@@ -463,6 +465,36 @@ def test_interrupted_runs_say_how_to_go_on(monkeypatch, place, tmp_path):
     monkeypatch.setattr(sys, "argv", ["holdfast", *line.split()])
     result = call(line)
     assert (result.exit_code, result.stderr) == (130, f"interrupted; go on with: holdfast {line} --resume\n")
+
+
+OUT = {
+    "detect fit": "--model {}/good --data digits",
+    "detect evaluate": "--model {}/good --data digits --eps 0.1 --detector energy",
+    "detect apply": "--model {}/good --data digits",
+    "attack": "--model {}/good --data digits --eps 0.1 --attack pgd",
+    "calibrate": "--model {}/good --data digits",
+    "ood": "--model {}/good --data digits --against noise:uniform",
+    "transfer": "--source {}/good --data digits --eps 0.1",
+    "universal": "--model {}/good --data digits --eps 0.1",
+    "ensemble": "{}/good {}/good/../good2 --by mean",
+}
+
+
+@pytest.mark.parametrize("command", OUT)
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(place, command, monkeypatch):
+    for work in ("holdfast.cli.common.pictures_of", "holdfast.cli.detect._named_pictures", "holdfast.models.load"):
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("work began"))
+    result = call(f"{command} {OUT[command]} --out {{}}/file/a/run".replace("{}", str(place)))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: '{place}/file/a/run' cannot be made: '{place}/file': ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path, monkeypatch):
+    assert new_folder(tmp_path / "a" / "run") == tmp_path / "a" / "run"
+    monkeypatch.chdir(tmp_path)
+    assert new_folder(Path("runs/a")) == Path("runs/a")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_log_is_given_back(place):

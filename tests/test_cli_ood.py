@@ -155,6 +155,14 @@ def test_what_cannot_be_judged_is_told_in_a_line(run, tmp_path, more, code, said
     assert found == code
 
 
+def test_a_folder_of_judged_detectors_is_no_set_of_pictures(tmp_path):
+    (tmp_path / "judged").mkdir()
+    (tmp_path / "judged" / "detect.json").write_text("{}")
+    line = f"ood --model nowhere --data digits --quiet --against {tmp_path / 'judged'} --out {tmp_path / 'a'}"
+    code, text = refused(line)
+    assert (code, "Run `holdfast attack`" in text) == (2, True)
+
+
 # Selections and shapes, as the library has them
 
 

@@ -88,8 +88,8 @@ def test_the_norm_is_that_of_the_loss_at_the_predicted_label(norm):
 def test_double_backward_and_differences_agree_on_its_slope(norm):
     model, x = detecting.doubled(), detecting.smooth_at(6)
     exact, close = (
-        detecting.slope(detect.GradientNorm(norm=norm, slope=slope, h=1e-4).outline(model, (1, 8, 8)), model, x)
-        for slope in ("double-backward", "differences")
+        detecting.slope(detect.GradientNorm(norm=norm, slope=slope, h=h).outline(model, (1, 8, 8)), model, x)
+        for slope, h in (("double-backward", None), ("differences", 1e-4))
     )
     error = (exact - close).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
     assert error.median() < 0.02
@@ -151,10 +151,28 @@ def test_it_finds_attacks_and_falls_to_who_knows_it():
     detecting.check_split(made.model.suspicion, made.model.model, pictures.x())
 
 
-@pytest.mark.parametrize("options", [{"norm": "l3"}, {"slope": "none"}, {"h": 0.0}])
-def test_bad_options_are_refused(options):
-    with pytest.raises(OptionError, match="allowed"):
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"norm": "l3"}, "allowed: one of l2, l1"),
+        ({"slope": "none"}, "allowed: one of double-backward, differences"),
+        ({"slope": "differences", "h": 0.0}, "allowed: above 0"),
+        ({"h": 0.01}, "allowed: none with slope=double-backward"),
+    ],
+)
+def test_bad_options_are_refused(options, text):
+    with pytest.raises(OptionError, match=text):
         detect.GradientNorm(**options)
+
+
+def test_the_usual_step_of_differences_is_a_hundredth():
+    model, x = detecting.doubled(), detecting.smooth_at(2)
+    usual, same, other = (
+        detecting.slope(detect.GradientNorm(slope="differences", h=h).outline(model, (1, 8, 8)), model, x)
+        for h in (None, 0.01, 0.02)
+    )
+    assert torch.equal(usual, same)
+    assert not torch.equal(usual, other)
 
 
 # Fitted detectors.
@@ -202,6 +220,12 @@ def test_a_detector_that_learnt_nothing_says_so(monkeypatch, classifier, tmp_pat
     )
     shown = done(f"detect fit --model {classifier} --data digits --detector entropy --out {tmp_path / 'guard'}")
     assert "warning: entropy says the same of 144 of 144 clean pictures: it learnt nothing" in shown.stderr
+    learnt_nothing = "entropy says the same of 144 of 144 clean pictures: it learnt nothing"
+    line = f"detect evaluate --model {tmp_path / 'guard'} --data digits --split validation -n 9 --eps 0.5 --attack pgd"
+    told = done(line, "--no-report", "--quiet", "--json", "--out", tmp_path / "run")
+    on_threshold, blind = json.loads(told.stdout)["warnings"]
+    assert (on_threshold[:41], blind) == ("thresholds are from validation pictures, ", learnt_nothing)
+    assert told.stderr == ""
 
 
 @pytest.mark.parametrize(("alike", "blind"), [(101, False), (102, True), (200, True)])
@@ -211,6 +235,23 @@ def test_what_rounding_tells_apart_is_learnt_no_more(alike, blind):
     clean[:alike] = made.threshold.value
     assert replace(made, clean=clean).alike == alike
     assert replace(made, clean=clean).blind == blind
+
+
+@pytest.mark.parametrize(("wrong", "doubted"), [(101, False), (102, True)])
+def test_a_classifier_that_is_mostly_wrong_is_doubted(wrong, doubted):
+    made = detecting.fitted("entropy")
+    texts = detect_command.doubts(replace(made, threshold=replace(made.threshold, n=202), misclassified=wrong))
+    said = [
+        f"the classifier gets {wrong} of 202 clean pictures wrong: it may have been trained on other data than these"
+    ]
+    assert texts == said * doubted
+
+
+def test_a_classifier_of_other_data_is_told_of(tmp_path):
+    card = train.card_for("linear", data.load("digits", "train", limit=10))
+    models.save(tmp_path / "untrained", card.build(seed=0), card)
+    line = f"detect fit --model {tmp_path / 'untrained'} --data digits --out {tmp_path / 'guard'}"
+    assert "clean pictures wrong: it may have been trained on other data" in done(line).stderr
 
 
 def test_unknown_detectors_are_refused():
@@ -233,7 +274,7 @@ def folder(classifier, tmp_path_factory):
     """A guarded model, as the command writes it."""
     out = tmp_path_factory.mktemp("guard") / "guard"
     told = plain(f"detect fit --model {classifier} --data digits --detector mahalanobis --out {out}")
-    assert (told["n"], told["detector"]["name"]) == (144, "mahalanobis")
+    assert (told["n"], told["detector"]["name"], told["warnings"]) == (144, "mahalanobis", [])
     return out
 
 
@@ -579,6 +620,39 @@ def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
         KIND.write(tmp_path / "run")
 
 
+def test_a_run_cut_short_keeps_its_detector_and_says_how_to_go_on(classifier, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    out, rest = tmp_path / "run", "--data digits -n 25 --eps 0.3 --attack pgd:steps=10 --no-report"
+    fitting = f"--detector=mahalanobis --false-alarms 0.1 --fit-limit 200 --out={out}"
+    line = f"detect evaluate -m {classifier} {rest} {fitting}"
+    whole = plain(line.replace(str(out), str(tmp_path / "whole")))
+    monkeypatch.setattr("sys.argv", ["holdfast", *line.split()])
+    with monkeypatch.context() as cut:
+        cut.setattr("holdfast.evaluate.detection", interrupted)
+        result = call(line)
+    again = f"detect evaluate {rest} --model {out / 'guard'} --out {out}"
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == (f"interrupted; the fitted detector is kept; go on with: holdfast {again}")
+    code, text = refused(f"{line} --quiet")
+    assert (code, f"judge that detector by --model {out / 'guard'} without --detector" in text) == (1, True)
+    (out / "detect.safetensors").write_bytes(b"")  # as a kill may leave it
+    (out / ".detect.json.x.part").write_bytes(b"")
+    assert plain(again)["attacks"] == whole["attacks"]
+    assert "is not empty" in refused(f"{again} --quiet")[1]
+
+
+def test_without_a_detector_to_keep_none_is_told_of(folder, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("holdfast.evaluate.detection", interrupted)
+    result = call(f"detect evaluate --model {folder} --data digits --eps 0.3 --quiet --out {tmp_path / 'run'}")
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
     line = f"detect evaluate --model {folder} --data digits --split validation -n 2 --eps 0.5 --attack pgd"
     shown = done(line, "--out", tmp_path / "run")
@@ -716,6 +790,15 @@ REFUSED = {
     "a norm that is none": ("evaluate --model {folder} --eps 1 --norm patch", "unknown norm 'patch'; known: l0, l1"),
     "an empty detector": ("fit --model {classifier} --detector ''", "--detector ''; allowed: NAME"),
     "a rate that is no number": ("fit --model {classifier} --false-alarms often", "--false-alarms 'often'; allowed"),
+    "an attack from elsewhere": (
+        "evaluate --model {folder} --eps 0.1 --attack foolbox:LinfPGD",
+        "--attack foolbox:LinfPGD; allowed: attacks of our own, which know how to attack a detector too",
+    ),
+    "an attack of one's own": ("evaluate --model {folder} --eps 0.1 --attack a.py:attack", "attacks of our own"),
+    "an option of an attack without its value": (
+        "evaluate --model {folder} --eps 0.1 --attack pgd:steps",
+        "NAME or NAME:OPTION=VALUE",
+    ),
     "an attack twice": ("evaluate --model {folder} --eps 0.1 --attack pgd --attack pgd", "--attack pgd is given twice"),
     "an attack that knows": ("evaluate --model {folder} --eps 0.1 --attack orthogonal-pgd", "cannot be unaware of it"),
     "an unknown attack": ("evaluate --model {folder} --eps 0.1 --attack fgms", "Did you mean 'fgsm'"),

@@ -443,6 +443,12 @@ def test_the_width_is_the_networks(net):
     assert models.count_parameters(small(form="separate", network="resnet8", width=4).outline(net, (1, 8, 8))) < 10_000
 
 
+@pytest.mark.parametrize("said", [{"form": "branched", "channels": 16}, {"form": "separate", "network": "cnn"}])
+def test_what_is_not_said_is_the_usual(net, said):
+    usual, same = (made.outline(net, (1, 8, 8)).state_dict() for made in (small(form=said["form"]), small(**said)))
+    assert all(torch.equal(usual[name], same[name]) for name in usual | same)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -457,7 +463,9 @@ def test_the_width_is_the_networks(net):
         ({"channels": True}, "channels=True; allowed: a whole number from 1 up"),
         ({"layer": "relu1", "form": "separate"}, "layer='relu1'; allowed: none with form=separate"),
         ({"width": 0.5}, "width=0.5; allowed: none with form=branched"),
-        ({"network": "cmm"}, "unknown model 'cmm'; known: cnn, linear"),
+        ({"channels": 16, "form": "separate"}, "channels=16; allowed: none with form=separate. Leave it out, or take"),
+        ({"network": "cnn"}, "network='cnn'; allowed: none with form=branched. Leave it out, or take form=separate"),
+        ({"network": "cmm", "form": "separate"}, "unknown model 'cmm'; known: cnn, linear"),
         ({"network": "mlp", "width": 2.0, "form": "separate"}, "unknown option of MLP 'width'"),
         ({"width": -1.0, "form": "separate"}, "CNN: width=-1.0; allowed: numbers > 0"),
         ({"attack": "pgdd"}, "unknown attack 'pgdd'.*Did you mean"),

@@ -64,7 +64,15 @@ def done(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"attacked": 0}, {"attacked": 2000}, {"epochs": 0}, {"colour_eps": 0}, {"detector_epochs": 0}, {"cw_searches": 0}],
+    [
+        {"attacked": 0},
+        {"attacked": 2000},
+        {"epochs": 0},
+        {"colour_eps": 0},
+        {"detector_epochs": 0},
+        {"cw_searches": 0},
+        {"channels": 0},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(OptionError, match="allowed"):
@@ -74,6 +82,8 @@ def test_impossible_settings_are_refused(wrong):
 def test_an_unknown_network_is_refused():
     with pytest.raises(OptionError, match="resnet8"):
         Settings(colour="resnet9")
+    with pytest.raises(OptionError, match="unknown model 'cmm'"):
+        Settings(network="cmm")
 
 
 def test_all_four_detectors_learn_from_the_same_attack():
@@ -84,6 +94,11 @@ def test_all_four_detectors_learn_from_the_same_attack():
     assert all(one.attacker(1) == made[KINDS[0]].attacker(1) for one in made.values())
     assert made[KINDS[0]].attacker(1).attack == PGD(steps=10, step_size=0.25)
     assert FULL.attacks()[FIRST] == PGD(steps=100)
+    other = Settings(network="mlp", channels=8)
+    assert {(one.network, one.channels) for one in (other.detector(kind, 0.1) for kind in KINDS)} == {
+        ("mlp", None),
+        (None, 8),
+    }
 
 
 def place(on, kind, seed):

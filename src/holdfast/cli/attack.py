@@ -83,6 +83,7 @@ def command(
         check_radius(one, eps)
     if eps is None and not elsewhere.attacks:
         raise OptionError(f"--attack {attack} without --eps; allowed: a radius, such as --eps 8/255.")
+    folder = new_folder(out or given.run_name("attack", model, data, attack, threat))
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     if eps is None:
         within = within.with_eps(threats.whole_box(within, pictures.shape))
@@ -91,7 +92,6 @@ def command(
     training = partial(common.training_pictures, screen, data, data_dir=data_dir, resize=resize)
     radii = [float(within.eps)]
     (chosen,) = elsewhere.made(screen, opened.model, pictures, radii, device=device, training=training, seed=seed)
-    folder = new_folder(out or given.run_name("attack", model, data, attack, threat))
     with screen.progress("attempts") as bar:
         found, verdict = _attacked(opened, pictures, within, chosen, goal, seed, bar)
     plain = write(folder, pictures, found, verdict, arrays, within)

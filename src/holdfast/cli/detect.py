@@ -2,8 +2,10 @@
 
 import csv
 import io
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import common, flags, given
+from holdfast.cli.group import Interrupted
 from holdfast.cli.screen import Screen, table
-from holdfast.errors import ModelError, OptionError, unknown
+from holdfast.errors import ModelError, OptionError, RunError, unknown
 
 if TYPE_CHECKING:
     from holdfast.attacks import Attack
@@ -33,6 +36,8 @@ Detector = Annotated[
     ),
 ]
 USUAL = "0.05"  # share of false alarms
+GUARD = "guard"  # the folder of a detector that was fitted to be judged, in that of the run
+OF_FITTING = ("--detector", "--false-alarms", "--fit-limit", "--weights", "--model-set")
 FalseAlarms = Annotated[
     str, flags.of_run("--false-alarms", metavar="RATE", help="Share of clean pictures that may be refused.")
 ]
@@ -77,7 +82,13 @@ def fit(
     made, told = fitted_and_saved(
         screen, opened, detector, false_alarms, training, held_out, folder, model_set, batch, seed
     )
-    screen.result({"run": str(folder), **told}, *shown_fit(made, held_out), f"model: {folder}", _next(folder, data))
+    warnings = warned(screen, doubts(made))
+    screen.result(
+        {"run": str(folder), **told, "warnings": warnings},
+        *shown_fit(made, held_out),
+        f"model: {folder}",
+        _next(folder, data),
+    )
 
 
 def fitted_and_saved(
@@ -110,9 +121,6 @@ def fitted_and_saved(
             batch=batch,
             progress=partial(bar.update, text=f"fitting {chosen.name}"),
         )
-    if made.blind:
-        share = f"{made.alike} of {len(held_out)} clean pictures"
-        screen.note(f"warning: {chosen.name} says the same of {share}: it learnt nothing")
     card = opened.card or card_of(opened, training.shape, training.classes, given.pairs(model_set, "--model-set"))
     told = detect.save(
         folder,
@@ -128,6 +136,26 @@ def fitted_and_saved(
     return made, told
 
 
+def doubts(made: "Fitted") -> list[str]:
+    """What speaks against a fitted detector, a sentence each."""
+    found, n = [], made.threshold.n
+    if made.blind:
+        found.append(f"{made.detector.name} says the same of {made.alike} of {n} clean pictures: it learnt nothing")
+    if 2 * made.misclassified > n:
+        found.append(
+            f"the classifier gets {made.misclassified} of {n} clean pictures wrong: it may have been trained on other "
+            "data than these"
+        )
+    return found
+
+
+def warned(screen: Screen, texts: Sequence[str]) -> list[str]:
+    """The same texts, told on stderr unless it is to be quiet; --json holds them in any case."""
+    for text in texts:
+        screen.note(f"warning: {text}")
+    return list(texts)
+
+
 def shown_fit(made: "Fitted", held_out: "Pictures") -> list[str]:
     """For people."""
     flagged = int((made.clean.double() > made.threshold.value).sum())
@@ -140,8 +168,6 @@ def shown_fit(made: "Fitted", held_out: "Pictures") -> list[str]:
 
 
 def _next(folder: Path, data: str) -> str:
-    import shlex
-
     return f"next: holdfast detect evaluate {shlex.join(['--model', str(folder), '--data', data])} --eps 8/255"
 
 
@@ -195,11 +221,11 @@ def evaluate(
 ) -> None:
     """Judge a detector twice: by attackers who do not know of it, and by attackers who do.
 
-    Writes a folder with the figures, the suspicion of every picture, and a page.
+    Writes a folder with the figures, the suspicion of every picture, and a page. A run that is cut short keeps the
+    detector that it fitted, in FOLDER/guard: `--model FOLDER/guard --out FOLDER` without `--detector` judges that.
     """
     from holdfast import detect, models
     from holdfast import evaluate as evaluating
-    from holdfast.cli.pictures import new_folder
     from holdfast.report.detection import KIND
     from holdfast.threats import NORMS
 
@@ -210,12 +236,8 @@ def evaluate(
         raise unknown("norm", norm, NORMS)
     threat = NORMS[norm](eps=given.number(eps, "--eps"))
     check_guarded(model, detector, {"--false-alarms": false_alarms, "--fit-limit": fit_limit})
-    if split != "test":
-        seen = "detectors are fitted on" if split == "train" else "thresholds are from"
-        screen.note(
-            f"warning: {seen} {split} pictures, on which they look better than on others; --split test has others"
-        )
-    folder = new_folder(out or given.run_name("detection", model, data))
+    warnings = warned(screen, seen_before(split))
+    folder = folder_to_judge_in(out or given.run_name("detection", model, data), model)
     load = partial(common.pictures_of, screen, data, data_dir=data_dir, resize=resize)
     pictures = load(split, limit=limit)
     opened = common.model_of(model, weights, model_set, pictures, device)
@@ -228,7 +250,7 @@ def evaluate(
             false_alarms or USUAL,
             training,
             held_out,
-            folder / "guard",
+            folder / GUARD,
             model_set,
             batch,
             seed,
@@ -236,7 +258,8 @@ def evaluate(
     else:
         assert isinstance(opened.model, models.Guarded)
         made = detect.load(model, opened.model.model)
-    with screen.progress("attacks") as bar:
+    warnings += warned(screen, doubts(made))
+    with screen.progress("attacks") as bar, keeping(None if detector is None else folder):
         found = evaluating.detection(
             made,
             pictures,
@@ -251,11 +274,68 @@ def evaluate(
         )
     page = KIND.write(folder) if report else None
     screen.result(
-        {"run": str(folder), "report": None if page is None else str(page), **found.plain},
+        {"run": str(folder), "report": None if page is None else str(page), **found.plain, "warnings": warnings},
         *shown(found.plain),
         f"run: {folder}",
         *([] if page is None else [f"report: {page}"]),
     )
+
+
+def seen_before(split: str) -> list[str]:
+    """What speaks against judging on a split."""
+    if split == "test":
+        return []
+    seen = "detectors are fitted on" if split == "train" else "thresholds are from"
+    return [f"{seen} {split} pictures, on which they look better than on others; --split test has others"]
+
+
+def folder_to_judge_in(folder: Path, model: str) -> Path:
+    """A new folder, or that of a run cut short which had fitted the very detector to be judged.
+
+    Raises: `RunError` for one in use, which says of such a run how it goes on.
+    """
+    from holdfast import detect
+    from holdfast.cli.pictures import new_folder
+    from holdfast.evaluate.detection import ARRAYS
+
+    guard = folder / GUARD
+    rest = {one.name for one in folder.iterdir() if one.suffix != ".part"} - {GUARD, ARRAYS} if folder.is_dir() else ()
+    if not detect.is_guard(guard) or rest:
+        return new_folder(folder)
+    if Path(model).resolve() != guard.resolve():
+        raise RunError(
+            f"{str(folder)!r} holds a detector that was fitted and not judged; allowed: a new folder. Name another "
+            f"--out, or judge that detector by --model {guard} without --detector."
+        )
+    return folder
+
+
+@contextmanager
+def keeping(folder: Path | None) -> Iterator[None]:
+    """Turn Ctrl-C into the line that says that the fitted detector in the folder is kept, and how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if folder is None:
+            raise
+        again = [*without(sys.argv[1:], OF_FITTING), "--model", str(folder / GUARD), "--out", str(folder)]
+        raise Interrupted(
+            f"interrupted; the fitted detector is kept; go on with: {shlex.join(['holdfast', *again])}"
+        ) from error
+
+
+def without(words: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Words of a command line less some flags and their values, and less --model and --out."""
+    dropped, kept, value = (*flags, "--model", "-m", "--out", "-o"), [], False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if value:
+            value = False
+        elif name in dropped:
+            value = not equals
+        else:
+            kept.append(word)
+    return kept
 
 
 def check_guarded(model: str, detector: str | None, of_fitting: Mapping[str, object]) -> None:
@@ -281,9 +361,16 @@ def check_guarded(model: str, detector: str | None, of_fitting: Mapping[str, obj
 
 
 def attacks_of(texts: list[str]) -> "list[Attack]":
-    """Attacks with their options. Raises: `OptionError` for an unknown one, or one named twice."""
-    from holdfast.attacks import build
+    """Attacks with their options. Raises: `OptionError` for an unknown one, one from elsewhere, or one named twice."""
+    from holdfast.attacks import ATTACKS, build
 
+    for text in texts:
+        name, colon, rest = text.partition(":")
+        if colon and name not in ATTACKS and "=" not in rest.partition(",")[0]:
+            raise OptionError(
+                f"--attack {text}; allowed: attacks of our own, which know how to attack a detector too. Take one that "
+                "`holdfast list attacks` names."
+            )
     return [build(name, options) for name, options in given.each_once(texts, "--attack")]
 
 

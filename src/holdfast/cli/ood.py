@@ -83,6 +83,7 @@ def command(
     chosen, all_of_them = scores_of(score)
     if split == "train":
         raise OptionError("--split train; allowed: validation or test. The scores are fitted on the training split.")
+    check_against(against)
     own, foreign = sides(data, against)
     folder = new_folder(out or given.run_name("ood", model, data, against))
     inside = common.pictures_of(screen, own, split, data_dir=data_dir, limit=limit, resize=resize)
@@ -126,6 +127,18 @@ def scores_of(texts: Sequence[str] | None) -> "tuple[list[Score], bool]":
     if not texts or list(texts) == ["all"]:
         return [score(name) for name in SCORES], True
     return [score(name, options) for name, options in given.each_once(texts, "--score")], False
+
+
+def check_against(against: str) -> None:
+    """Raise `OptionError` for a folder that `detect evaluate` wrote: it holds only some of the pictures."""
+    from holdfast.evaluate.detection import FILE
+
+    if (Path(against) / FILE).is_file():
+        raise OptionError(
+            f"--against {against} is a folder of `detect evaluate`, which does not hold all adversarial pictures; "
+            "allowed: one that `holdfast attack` or `holdfast evaluate` wrote. Run `holdfast attack` with the same "
+            "attack."
+        )
 
 
 def sides(data: str, against: str) -> tuple[str, str]:

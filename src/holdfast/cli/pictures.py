@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import RunError
@@ -17,11 +18,23 @@ if TYPE_CHECKING:
 
 
 def new_folder(path: Path) -> Path:
-    """`path`, if nothing lies there. Raises: `RunError` for a file or a folder in use."""
+    """`path`, if nothing lies there and it can be made; it is not made yet, so that a command refused leaves none.
+
+    Raises: `RunError` for a file, a folder in use, or a place that cannot be written.
+    """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         what = "is not empty" if path.is_dir() else "is a file"
         raise RunError(f"{str(path)!r} {what}; allowed: a new folder. Name another --out.")
-    return path
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    try:
+        # Rights alone do not tell: some file systems take nothing from those who may do all.
+        with TemporaryDirectory(dir=there, prefix=".holdfast-"):
+            return path
+    except OSError as error:
+        raise RunError(
+            f"{str(path)!r} cannot be made: {str(there)!r}: {error.strerror or error}; allowed: a new folder where "
+            "files can be written. Name another --out."
+        ) from error
 
 
 def write(

@@ -21,6 +21,8 @@ from holdfast.models.guarded import Suspicion
 from holdfast.options import one_of, option, refused
 
 FEW_STEPS = {"steps": 10, "step_size": 0.25}  # of pgd, where nothing is said of it
+CHANNELS, NETWORK = 16, "cnn"  # where nothing is said of them
+ONLY = {"layer": "branched", "channels": "branched", "network": "separate", "width": "separate"}  # what else has no use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,10 @@ class Auxiliary:
 
     form: Literal["branched", "separate"] = option("branched", "a head on an inner layer, or a network of its own")
     layer: str | None = option(None, "the layer branched off; none: the one half way through the classifier")
-    channels: int = option(16, "of the convolutions in a branch; units, where the layer gives vectors")
-    network: str = option("cnn", "architecture of a network of its own")
+    channels: int | None = option(
+        None, f"of the convolutions in a branch; units, where the layer gives vectors; none: {CHANNELS}"
+    )
+    network: str | None = option(None, f"architecture of a network of its own; none: {NETWORK}")
     width: float | None = option(None, "of that network; none: as it comes")
     training: Literal["static", "dynamic"] = option("static", "adversarial pictures made once, or anew in each epoch")
     attack: str = option("pgd", "what makes the adversarial pictures")
@@ -64,18 +68,17 @@ class Auxiliary:
     def __post_init__(self) -> None:
         """Check the options."""
         one_of(self, "form", "training", "norm", "aim")
-        for name in ("channels", "epochs", "minibatch"):
+        for name, form in ONLY.items():
+            if self.form != form and getattr(self, name) is not None:
+                raise refused(self, name, f"none with form={self.form}", f"Leave it out, or take form={form}.")
+        for name in ["epochs", "minibatch"] + ["channels"] * (self.channels is not None):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise refused(self, name, "a whole number from 1 up", f"For example {name}=16.")
         for name, usual in (("learning_rate", "0.001"), ("eps", "8/255")):
             if not 0 < getattr(self, name) < float("inf"):
                 raise refused(self, name, "a finite number above 0", f"For example {name}={usual}.")
-        if self.layer is not None and self.form == "separate":
-            raise refused(self, "layer", "none with form=separate", "Leave it out, or take form=branched.")
-        if self.width is not None and self.form == "branched":
-            raise refused(self, "width", "none with form=branched", "Leave it out, or take form=separate.")
-        models.architecture(self.network, self.network_options())
+        models.architecture(self.network or NETWORK, self.network_options())
         self.attacker(1)
 
     def network_options(self) -> dict[str, object]:
@@ -131,11 +134,11 @@ class Auxiliary:
         layer, (c, h, w) = None, shape
         if self.form == "branched":
             layer = find(model, shape, self.layer)
-            network: nn.Module = head(layer.shape, self.channels)
+            network: nn.Module = head(layer.shape, self.channels or CHANNELS)
         else:
             mean, std = [0.5] * c, [0.25] * c
             given = self.network_options()
-            network = models.build(self.network, given, shape=(c, h, w), classes=2, mean=mean, std=std)
+            network = models.build(self.network or NETWORK, given, shape=(c, h, w), classes=2, mean=mean, std=std)
         suspicion = AuxiliarySuspicion(network, None if layer is None else layer.name)
         return suspicion.to(home(model, torch.empty(0)), float_type(model))
 

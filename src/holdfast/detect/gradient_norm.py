@@ -13,6 +13,7 @@ from holdfast.losses.formulas import log_odds
 from holdfast.models.guarded import Suspicion
 from holdfast.options import one_of, option, refused
 
+STEP = 0.01  # of differences, where nothing is said of it
 LEAST = 1e-30  # below it all gradients are alike: a sure model's underflow
 
 
@@ -31,14 +32,20 @@ class GradientNorm:
 
     norm: Literal["l2", "l1"] = option("l2", "of the gradient")
     slope: Literal["double-backward", "differences"] = option("double-backward", "how its own gradient is found")
-    h: float = option(0.01, "length of the step of differences, in the norm dual to `norm`")
+    h: float | None = option(
+        None, f"length of the step of slope=differences, in the norm dual to `norm`; none: {STEP:g}"
+    )
     name: ClassVar[str] = "gradient-norm"
 
     def __post_init__(self) -> None:
         """Check the options."""
         one_of(self, "norm", "slope")
+        if self.h is None:
+            return
         if not self.h > 0:
             raise refused(self, "h", "above 0", "For example h=0.01.")
+        if self.slope != "differences":
+            raise refused(self, "h", f"none with slope={self.slope}", "Leave it out, or take slope=differences.")
 
     def fit(
         self,
@@ -99,8 +106,9 @@ class Steepness(Suspicion):
     ) -> Tensor:
         """The norm, with a gradient by differences."""
         rises = gradient.sign() if self.of.norm == "l1" else gradient / found.clamp_min(LEAST).view(-1, 1, 1, 1)
-        moved = surely(model(x + self.of.h * rises), label)
-        slope = (moved - loss) / self.of.h
+        h = STEP if self.of.h is None else self.of.h
+        moved = surely(model(x + h * rises), label)
+        slope = (moved - loss) / h
         return found + (slope - slope.detach())
 
 

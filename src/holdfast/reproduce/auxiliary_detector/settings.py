@@ -103,7 +103,8 @@ class Settings:
         self.attacks()
         self.evasions(minimal=True)
         for on in self.grounds():
-            self.detector(KINDS[0], on.eps)
+            for kind in KINDS:
+                self.detector(kind, on.eps)
         if self.attacked < 1 or (self.clean is not None and self.attacked > self.clean):
             raise OptionError(f"attacked={self.attacked!r}; allowed: from 1 to clean, here {self.clean!r}.")
 
@@ -125,8 +126,8 @@ class Settings:
         return Auxiliary(
             form=kind.form,
             training=kind.training,
-            network=self.network,
-            channels=self.channels,
+            network=self.network if kind.form == "separate" else None,
+            channels=self.channels if kind.form == "branched" else None,
             attack="pgd",
             attack_options=(f"steps={self.learning_steps}", f"step_size={2.5 / self.learning_steps:g}"),
             eps=eps,
