@@ -18,7 +18,8 @@ from torch import nn
 import detecting
 from command_line import call, done, plain, refused
 from holdfast import attacks, data, detect, evaluate, models, threats, train
-from holdfast.cli import detect as detect_command
+from holdfast.cli import judged as judged_command
+from holdfast.cli.fitted import doubts
 from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluate import detection
@@ -240,7 +241,7 @@ def test_what_rounding_tells_apart_is_learnt_no_more(alike, blind):
 @pytest.mark.parametrize(("wrong", "doubted"), [(101, False), (102, True)])
 def test_a_classifier_that_is_mostly_wrong_is_doubted(wrong, doubted):
     made = detecting.fitted("entropy")
-    texts = detect_command.doubts(replace(made, threshold=replace(made.threshold, n=202), misclassified=wrong))
+    texts = doubts(replace(made, threshold=replace(made.threshold, n=202), misclassified=wrong))
     said = [
         f"the classifier gets {wrong} of 202 clean pictures wrong: it may have been trained on other data than these"
     ]
@@ -620,37 +621,40 @@ def test_a_detector_is_fitted_judged_and_shown_in_one_go(classifier, tmp_path):
         KIND.write(tmp_path / "run")
 
 
-def test_a_run_cut_short_keeps_its_detector_and_says_how_to_go_on(classifier, tmp_path, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    out, rest = tmp_path / "run", "--data digits -n 25 --eps 0.3 --attack pgd:steps=10 --no-report"
-    fitting = f"--detector=mahalanobis --false-alarms 0.1 --fit-limit 200 --out={out}"
+def test_a_run_cut_short_goes_on_with_its_detector(classifier, folder, tmp_path, monkeypatch):
+    out, rest = tmp_path / "run", "--data digits -n 25 --eps 0.3 --attack fgsm --attack pgd:steps=10 --no-report"
+    fitting = "--detector=mahalanobis --false-alarms 0.1 --fit-limit 200"
     line = f"detect evaluate -m {classifier} {rest} {fitting}"
-    whole = plain(line.replace(str(out), str(tmp_path / "whole")))
+    whole = plain(f"{line} --out {tmp_path / 'whole'}")
+    judged, fitted = [], []
+    by, fit = Judge.by, detect.fit
+
+    def stopped(judge, attack, tell):
+        if attack.name == "pgd":
+            raise KeyboardInterrupt
+        return by(judge, attack, tell)
+
     monkeypatch.setattr("sys.argv", ["holdfast", *line.split()])
     with monkeypatch.context() as cut:
-        cut.setattr("holdfast.evaluate.detection", interrupted)
-        result = call(line)
-    again = f"detect evaluate {rest} --model {out / 'guard'} --out {out}"
+        cut.setattr(Judge, "by", stopped)
+        result = call(f"{line} --out {out}")
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1] == (f"interrupted; the fitted detector is kept; go on with: holdfast {again}")
-    code, text = refused(f"{line} --quiet")
-    assert (code, f"judge that detector by --model {out / 'guard'} without --detector" in text) == (1, True)
-    (out / "detect.safetensors").write_bytes(b"")  # as a kill may leave it
-    (out / ".detect.json.x.part").write_bytes(b"")
-    assert plain(again)["attacks"] == whole["attacks"]
-    assert "is not empty" in refused(f"{again} --quiet")[1]
-
-
-def test_without_a_detector_to_keep_none_is_told_of(folder, tmp_path, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("holdfast.evaluate.detection", interrupted)
-    result = call(f"detect evaluate --model {folder} --data digits --eps 0.3 --quiet --out {tmp_path / 'run'}")
-    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
-    assert not (tmp_path / "run").exists()
+    assert result.stderr.splitlines()[-1] == f"interrupted; go on with: holdfast {line} --resume"
+    _, text = refused(f"{line} --quiet --out {out}")
+    assert "is not empty" in text
+    _, text = refused(f"{line.replace('0.1', '0.2')} --quiet --resume --out {out}")
+    assert "fitted in another way" in text
+    (out / ".detect.json.x.part").write_bytes(b"")  # as a kill may leave it
+    (out / "detect.safetensors").write_bytes(b"")
+    monkeypatch.setattr(Judge, "by", lambda judge, attack, tell: judged.append(attack.name) or by(judge, attack, tell))
+    monkeypatch.setattr(detect, "fit", lambda *rest, **more: fitted.append(1) or fit(*rest, **more))
+    assert plain(f"{line} --resume --out {out}")["attacks"] == whole["attacks"]
+    assert (judged, fitted) == (["pgd"], [])
+    _, text = refused(f"{line} --quiet --resume --out {out}")
+    assert "is finished" in text
+    _, text = refused(f"{line} --quiet --resume --out {folder}")
+    assert "holds no run that was cut short" in text
+    assert "nothing to resume" in done(f"{line} --resume --out {tmp_path / 'new'}").stderr
 
 
 def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
@@ -664,7 +668,7 @@ def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):
     assert "digits, 2 validation pictures" in html
     assert "says nothing of other thresholds" in html
     assert "of 2 clean pictures refused" in shown.stdout
-    assert "of 1 clean picture refused" in detect_command.shown({**result, "clean": {**result["clean"], "n": 1}})[0]
+    assert "of 1 clean picture refused" in judged_command.shown({**result, "clean": {**result["clean"], "n": 1}})[0]
 
 
 def test_what_holds_is_told_within_the_radius_alone(judged):

@@ -4,24 +4,21 @@ import csv
 import io
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli import common, flags, given
-from holdfast.cli.group import Interrupted
-from holdfast.cli.screen import Screen, table
-from holdfast.errors import ModelError, OptionError, RunError, unknown
+from holdfast.cli.fitted import Fitting, doubts, shown_fit, warned
+from holdfast.cli.group import resumable
+from holdfast.cli.judged import GUARD, attacks_of, check_guarded, folder_of, seen_before, shown
+from holdfast.cli.screen import Screen
+from holdfast.errors import ModelError, unknown
 
 if TYPE_CHECKING:
-    from holdfast.attacks import Attack
     from holdfast.data import Pictures
-    from holdfast.detect import Fitted
-    from holdfast.evaluate import Opened
 
 app = typer.Typer(
     help="Stand a detector beside a classifier, judge it by attackers who know of it, and use it.", no_args_is_help=True
@@ -36,8 +33,6 @@ Detector = Annotated[
     ),
 ]
 USUAL = "0.05"  # share of false alarms
-GUARD = "guard"  # the folder of a detector that was fitted to be judged, in that of the run
-OF_FITTING = ("--detector", "--false-alarms", "--fit-limit", "--weights", "--model-set")
 FalseAlarms = Annotated[
     str, flags.of_run("--false-alarms", metavar="RATE", help="Share of clean pictures that may be refused.")
 ]
@@ -74,14 +69,13 @@ def fit(
 
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
+    fitting = Fitting.of(detector, false_alarms, seed, batch)
     folder = new_folder(out or given.run_name("detect", model, data))
     load = partial(common.pictures_of, screen, data, data_dir=data_dir, resize=resize)
     held_out = load("validation")
     opened = common.model_of(model, weights, model_set, held_out, device)
     training = load("train", limit=fit_limit)
-    made, told = fitted_and_saved(
-        screen, opened, detector, false_alarms, training, held_out, folder, model_set, batch, seed
-    )
+    made, told = fitting.saved(screen, opened, training, held_out, folder, model_set)
     warnings = warned(screen, doubts(made))
     screen.result(
         {"run": str(folder), **told, "warnings": warnings},
@@ -89,82 +83,6 @@ def fit(
         f"model: {folder}",
         _next(folder, data),
     )
-
-
-def fitted_and_saved(
-    screen: Screen,
-    opened: "Opened",
-    text: str,
-    false_alarms: str,
-    training: "Pictures",
-    held_out: "Pictures",
-    folder: Path,
-    model_set: list[str] | None,
-    batch: int,
-    seed: int,
-) -> "tuple[Fitted, dict[str, Any]]":
-    """A detector fitted and written, and what its file holds."""
-    from holdfast import detect
-    from holdfast.evaluate import provenance
-    from holdfast.models import card_of
-
-    named = given.named(text, "--detector")
-    chosen = detect.detector(str(named.pop("name")), named)
-    with screen.progress() as bar:
-        made = detect.fit(
-            chosen,
-            opened.model,
-            training,
-            held_out,
-            false_alarms=given.number(false_alarms, "--false-alarms"),
-            seed=seed,
-            batch=batch,
-            progress=partial(bar.update, text=f"fitting {chosen.name}"),
-        )
-    card = opened.card or card_of(opened, training.shape, training.classes, given.pairs(model_set, "--model-set"))
-    told = detect.save(
-        folder,
-        made,
-        card,
-        {
-            "source": opened.source,
-            "fitted_on": provenance.describe_data(training),
-            "threshold_on": provenance.describe_data(held_out),
-            "seed": seed,
-        },
-    )
-    return made, told
-
-
-def doubts(made: "Fitted") -> list[str]:
-    """What speaks against a fitted detector, a sentence each."""
-    found, n = [], made.threshold.n
-    if made.blind:
-        found.append(f"{made.detector.name} says the same of {made.alike} of {n} clean pictures: it learnt nothing")
-    if 2 * made.misclassified > n:
-        found.append(
-            f"the classifier gets {made.misclassified} of {n} clean pictures wrong: it may have been trained on other "
-            "data than these"
-        )
-    return found
-
-
-def warned(screen: Screen, texts: Sequence[str]) -> list[str]:
-    """The same texts, told on stderr unless it is to be quiet; --json holds them in any case."""
-    for text in texts:
-        screen.note(f"warning: {text}")
-    return list(texts)
-
-
-def shown_fit(made: "Fitted", held_out: "Pictures") -> list[str]:
-    """For people."""
-    flagged = int((made.clean.double() > made.threshold.value).sum())
-    return [
-        f"{made.detector.name}: refuses above {made.threshold.value:.4g}, at most "
-        f"{100 * made.threshold.false_alarms:g} % of clean pictures to come",
-        f"from {made.threshold.n} {held_out.split} pictures, {flagged} of them above it; the classifier gets "
-        f"{made.misclassified} of them wrong, which count like the others",
-    ]
 
 
 def _next(folder: Path, data: str) -> str:
@@ -215,17 +133,19 @@ def evaluate(
     seed: flags.Seed = 0,
     report: flags.Report = True,
     out: flags.Out = None,
+    resume: flags.Resume = False,
     threads: flags.Threads = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Judge a detector twice: by attackers who do not know of it, and by attackers who do.
 
-    Writes a folder with the figures, the suspicion of every picture, and a page. A run that is cut short keeps the
-    detector that it fitted, in FOLDER/guard: `--model FOLDER/guard --out FOLDER` without `--detector` judges that.
+    Writes a folder with the figures, the suspicion of every picture, and a page. Interrupted, it goes on with --resume:
+    the detector that was fitted, and attacks that were judged, are kept.
     """
     from holdfast import detect, models
     from holdfast import evaluate as evaluating
+    from holdfast.evaluate.judged_files import FOLDER
     from holdfast.report.detection import KIND
     from holdfast.threats import NORMS
 
@@ -237,29 +157,21 @@ def evaluate(
     threat = NORMS[norm](eps=given.number(eps, "--eps"))
     check_guarded(model, detector, {"--false-alarms": false_alarms, "--fit-limit": fit_limit})
     warnings = warned(screen, seen_before(split))
-    folder = folder_to_judge_in(out or given.run_name("detection", model, data), model)
+    fitting = None if detector is None else Fitting.of(detector, false_alarms or USUAL, seed, batch)
+    folder = folder_of(out or given.run_name("detection", model, data), resume=resume)
+    common.note_beginning(screen, folder / (FOLDER if fitting is None else GUARD), resume=resume)
     load = partial(common.pictures_of, screen, data, data_dir=data_dir, resize=resize)
     pictures = load(split, limit=limit)
     opened = common.model_of(model, weights, model_set, pictures, device)
-    if detector is not None:
+    if fitting is not None:
         training, held_out = load("train", limit=fit_limit), load("validation")
-        made, _ = fitted_and_saved(
-            screen,
-            opened,
-            detector,
-            false_alarms or USUAL,
-            training,
-            held_out,
-            folder / GUARD,
-            model_set,
-            batch,
-            seed,
-        )
+        kept = fitting.kept(opened, training, held_out, folder / GUARD) if resume else None
+        made = kept or fitting.saved(screen, opened, training, held_out, folder / GUARD, model_set)[0]
     else:
         assert isinstance(opened.model, models.Guarded)
         made = detect.load(model, opened.model.model)
     warnings += warned(screen, doubts(made))
-    with screen.progress("attacks") as bar, keeping(None if detector is None else folder):
+    with screen.progress("attacks") as bar, resumable():
         found = evaluating.detection(
             made,
             pictures,
@@ -268,6 +180,7 @@ def evaluate(
             seed=seed,
             batch=batch,
             out=folder,
+            resume=resume,
             model=model,
             command=["holdfast", *sys.argv[1:]],
             progress=bar.update,
@@ -279,136 +192,6 @@ def evaluate(
         f"run: {folder}",
         *([] if page is None else [f"report: {page}"]),
     )
-
-
-def seen_before(split: str) -> list[str]:
-    """What speaks against judging on a split."""
-    if split == "test":
-        return []
-    seen = "detectors are fitted on" if split == "train" else "thresholds are from"
-    return [f"{seen} {split} pictures, on which they look better than on others; --split test has others"]
-
-
-def folder_to_judge_in(folder: Path, model: str) -> Path:
-    """A new folder, or that of a run cut short which had fitted the very detector to be judged.
-
-    Raises: `RunError` for one in use, which says of such a run how it goes on.
-    """
-    from holdfast import detect
-    from holdfast.cli.pictures import new_folder
-    from holdfast.evaluate.detection import ARRAYS
-
-    guard = folder / GUARD
-    rest = {one.name for one in folder.iterdir() if one.suffix != ".part"} - {GUARD, ARRAYS} if folder.is_dir() else ()
-    if not detect.is_guard(guard) or rest:
-        return new_folder(folder)
-    if Path(model).resolve() != guard.resolve():
-        raise RunError(
-            f"{str(folder)!r} holds a detector that was fitted and not judged; allowed: a new folder. Name another "
-            f"--out, or judge that detector by --model {guard} without --detector."
-        )
-    return folder
-
-
-@contextmanager
-def keeping(folder: Path | None) -> Iterator[None]:
-    """Turn Ctrl-C into the line that says that the fitted detector in the folder is kept, and how to go on with it."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        if folder is None:
-            raise
-        again = [*without(sys.argv[1:], OF_FITTING), "--model", str(folder / GUARD), "--out", str(folder)]
-        raise Interrupted(
-            f"interrupted; the fitted detector is kept; go on with: {shlex.join(['holdfast', *again])}"
-        ) from error
-
-
-def without(words: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """Words of a command line less some flags and their values, and less --model and --out."""
-    dropped, kept, value = (*flags, "--model", "-m", "--out", "-o"), [], False
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if value:
-            value = False
-        elif name in dropped:
-            value = not equals
-        else:
-            kept.append(word)
-    return kept
-
-
-def check_guarded(model: str, detector: str | None, of_fitting: Mapping[str, object]) -> None:
-    """Whether there is one detector, and no flag that would do nothing. `of_fitting`: those that only fitting reads.
-
-    Raises: `OptionError` for none or two, or such a flag beside a detector that is fitted.
-    """
-    from holdfast import detect
-
-    guarded = detect.is_guard(model)
-    if guarded == (detector is not None):
-        there = Path(model).exists() or ":" in model
-        what = "has a detector already" if guarded else "has no detector" if there else "is not there"
-        raise OptionError(
-            f"--model {model} {what}; allowed: a folder of `detect fit`, or a classifier with --detector NAME."
-        )
-    idle = [flag for flag, value in of_fitting.items() if value is not None]
-    if guarded and idle:
-        raise OptionError(
-            f"{idle[0]} with --model {model}, whose detector is fitted; allowed: with --detector NAME, which fits one. "
-            "Leave it out, or fit another by `holdfast detect fit`."
-        )
-
-
-def attacks_of(texts: list[str]) -> "list[Attack]":
-    """Attacks with their options. Raises: `OptionError` for an unknown one, one from elsewhere, or one named twice."""
-    from holdfast.attacks import ATTACKS, build
-
-    for text in texts:
-        name, colon, rest = text.partition(":")
-        if colon and name not in ATTACKS and "=" not in rest.partition(",")[0]:
-            raise OptionError(
-                f"--attack {text}; allowed: attacks of our own, which know how to attack a detector too. Take one that "
-                "`holdfast list attacks` names."
-            )
-    return [build(name, options) for name, options in given.each_once(texts, "--attack")]
-
-
-def shown(plain: Mapping[str, Any]) -> list[Any]:
-    """Both columns, and what that means."""
-    from holdfast.report import words
-    from holdfast.report.detection import worth
-
-    clean = plain["clean"]
-    rows = [
-        (
-            one["attack"],
-            _share(one["oblivious"]["detected"]),
-            _share(one["full"]["detected"]) if one["full"] else "-",
-            _size(one["oblivious"]["median_size"]),
-            _share(one["adaptive"]["detected"]),
-            _size(one["adaptive"]["median_size"]),
-            _share(one["robust"]),
-        )
-        for one in plain["attacks"]
-    ]
-    columns = ("attack", "flagged, unaware", "with all steps", "size", "flagged, aware", "size", "robust")
-    return [
-        f"{plain['detector']['name']}: {_share(clean['false_alarms'])} of {words.plural(clean['n'], 'clean picture')} "
-        f"refused; {_share(clean['answered_and_right'])} answered rightly",
-        "",
-        table(columns, rows, right=range(1, 7)),
-        "",
-        worth(plain),
-    ]
-
-
-def _share(rate: dict[str, Any] | None) -> str:
-    return "-" if rate is None else f"{100 * rate['rate']:.1f} % ({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
-
-
-def _size(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
 
 
 @app.command()
