@@ -109,6 +109,24 @@ def test_fits_a_phone(page, pages, name):
     assert page.evaluate("getComputedStyle(document.documentElement).overflowX") == "visible"
 
 
+# Captions of wide tables that cannot be read without scrolling: how far they reach past what is seen.
+CUT = """() => [...document.querySelectorAll('caption > span')].filter(span => span.checkVisibility())
+  .map(span => [span.textContent.slice(0, 30),
+    Math.round(span.getBoundingClientRect().right - span.closest('.scroll, .card').getBoundingClientRect().right)])
+  .filter(([_, past]) => past > 0)"""
+
+
+@pytest.mark.parametrize("width", [360, 420, 600, 761, 1300])
+def test_captions_are_seen_whole(page, pages, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    cut = {}
+    for name, path in pages.items():
+        page.goto(path.as_uri())
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        cut[name] = page.evaluate(CUT)
+    assert not any(cut.values()), cut
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_can_be_read_in_the_light_and_in_the_dark(page, pages, scheme):
     page.emulate_media(color_scheme=scheme)
