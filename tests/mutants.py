@@ -4145,4 +4145,11 @@ MUTANTS = [
         "if False:",
         "tests/test_detect.py -k 'interrupted_run_goes_on'",
     ),
+    Mutant(
+        "the step of differences is not divided by",
+        "detect/gradient_norm.py",
+        "return (moved - loss) / h",
+        "return moved - loss",
+        "tests/test_detect.py -k 'norm_by_differences_is_that'",
+    ),
 ]

@@ -101,6 +101,32 @@ def test_double_backward_and_differences_agree_on_its_slope(norm):
     assert torch.equal(*both)
 
 
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_the_norm_by_differences_is_that_of_a_backward_pass(norm):
+    model, x = detecting.doubled(), detecting.smooth_at(12)
+    exact, close = (
+        made.outline(model, (1, 8, 8))
+        for made in (detect.GradientNorm(norm=norm), detect.GradientNorm(norm=norm, by="differences", h=1e-5))
+    )
+    assert (exact.gradient, close.gradient) == ("exact", "differences")
+    apart = detecting.suspected(exact, model, x) - detecting.suspected(close, model, x)
+    assert float(apart.abs().median()) < 1e-3
+    assert not torch.equal(detecting.suspected(exact, model, x), detecting.suspected(close, model, x))
+    ways = [detecting.slope(found, model, x).flatten(1) for found in (exact, close)]
+    assert ((ways[0] - ways[1]).norm(dim=1) / ways[0].norm(dim=1)).median() < 0.02
+
+
+def test_the_norm_by_differences_is_a_detector_like_any_other():
+    made = detecting.fitted("gradient-norm", {"by": "differences"})
+    clean, adversarial = detecting.attacked()
+    assert detecting.separation(made.model.suspicion, made.model.model, clean, adversarial) > 0.6
+    pictures = detecting.held_out()
+    broken, taken = detecting.evaded(made.model, pictures.x(), pictures.labels)
+    assert broken > 0.8 * taken
+    detecting.check_restored(made.detector, made.model.suspicion, made.model.model, pictures)
+    detecting.check_split(made.model.suspicion, made.model.model, pictures.x())
+
+
 def test_its_slope_is_the_derivative():
     model = detecting.doubled()
     detecting.check_slope(detect.GradientNorm().outline(model, (1, 8, 8)), model, detecting.smooth_at(6), h=1e-7)
@@ -159,6 +185,8 @@ def test_it_finds_attacks_and_falls_to_who_knows_it():
         ({"slope": "none"}, "allowed: one of double-backward, differences"),
         ({"slope": "differences", "h": 0.0}, "allowed: above 0"),
         ({"h": 0.01}, "allowed: none with slope=double-backward"),
+        ({"by": "guess"}, "allowed: one of backward, differences"),
+        ({"by": "differences", "slope": "double-backward"}, "allowed: differences with by=differences"),
     ],
 )
 def test_bad_options_are_refused(options, text):

@@ -248,9 +248,12 @@ def refused(record: Any, name: str, allowed: str, mend: str) -> OptionError:
 
 
 def one_of(record: Any, *names: str) -> None:
-    """Raise unless each named option is one of the values that its type lists."""
+    """Raise unless each named option is one of the values that its type lists, or None where it may be."""
     hints = get_type_hints(type(record))
     for name in names:
-        known = get_args(hints[name])
+        parts = (hints[name],) if get_origin(hints[name]) is Literal else get_args(hints[name])
+        known = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
+        if type(None) in parts and getattr(record, name) is None:
+            continue
         if getattr(record, name) not in known:
             raise refused(record, name, f"one of {', '.join(known)}", f"For example {name}={known[0]}.")

@@ -23,29 +23,40 @@ class GradientNorm:
 
     The loss is the cross-entropy of the predicted label, since the right one is not known in use. Nothing is fitted
     but the threshold.
+    The norm is that of a backward pass, or by `differences` (loss(x + h v) - loss(x)) / h, with v the unit direction in
+    which the loss rises most: the same but for an error of order h, and 0 where the loss turns within h.
     Who attacks it needs the gradient of that norm, a second derivative: by `double-backward`, or by `differences`, as
-    (loss(x + h v) - loss(x)) / h with the unit direction v in which the loss rises most held fixed, whose gradient is
-    the second derivative along v but for an error of order h. The suspicion itself is the same.
-    Cost: one forward and one backward pass a picture; for its gradient a double backward pass, or another of each.
+    the gradient of the same quotient with v held fixed, which is the second derivative along v but for an error of
+    order h, whichever the norm itself is by.
+    Cost: one forward and one backward pass a picture, by differences another forward pass; for its gradient a double
+    backward pass, or by differences another of each.
     Source: Finlay, Oberman & Abbasi 2018, arXiv:1810.00953, sec. 4; the label in the loss is our reading.
     """
 
     norm: Literal["l2", "l1"] = option("l2", "of the gradient")
-    slope: Literal["double-backward", "differences"] = option("double-backward", "how its own gradient is found")
-    h: float | None = option(
-        None, f"length of the step of slope=differences, in the norm dual to `norm`; none: {STEP:g}"
+    by: Literal["backward", "differences"] = option("backward", "how it is found")
+    slope: Literal["double-backward", "differences"] | None = option(
+        None, "how its own gradient is found; none: double-backward, or differences where it is by them"
     )
+    h: float | None = option(None, f"length of the step of differences, in the norm dual to `norm`; none: {STEP:g}")
     name: ClassVar[str] = "gradient-norm"
 
     def __post_init__(self) -> None:
         """Check the options."""
-        one_of(self, "norm", "slope")
+        one_of(self, "norm", "by", "slope")
+        if self.by == "differences" and self.slope == "double-backward":
+            raise refused(self, "slope", "differences with by=differences", "Leave it out, or take by=backward.")
         if self.h is None:
             return
         if not self.h > 0:
             raise refused(self, "h", "above 0", "For example h=0.01.")
-        if self.slope != "differences":
-            raise refused(self, "h", f"none with slope={self.slope}", "Leave it out, or take slope=differences.")
+        if self.twice:
+            raise refused(self, "h", "none with slope=double-backward", "Leave it out, or take slope=differences.")
+
+    @property
+    def twice(self) -> bool:
+        """Whether its gradient is by double backward."""
+        return self.by == "backward" and self.slope != "differences"
 
     def fit(
         self,
@@ -70,11 +81,12 @@ class Steepness(Suspicion):
     def __init__(self, of: GradientNorm) -> None:
         super().__init__()
         self.of = of
+        self.gradient = "exact" if of.twice else "differences"
 
     def forward(self, model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and the logarithm of the norm (N,). Raises: `ModelError` where there is no gradient."""
         followed = torch.is_grad_enabled() and x.requires_grad
-        twice = followed and self.of.slope == "double-backward"
+        twice = followed and self.of.twice
         with torch.enable_grad():
             at = x if followed else x.detach().requires_grad_()
             logits = model(at)
@@ -87,8 +99,11 @@ class Steepness(Suspicion):
                 )
             (gradient,) = torch.autograd.grad(loss.sum(), at, create_graph=twice, retain_graph=followed)
             found = self.size(gradient)
-            if followed and not twice:
-                found = self.followed(model, at, label, loss, gradient, found)
+            if self.of.by == "differences":
+                found = self.rise(model, at, label, loss, gradient, found)
+            elif followed and not twice:
+                rise = self.rise(model, at, label, loss, gradient, found)
+                found = found + (rise - rise.detach())  # its own value, with the gradient of the other
         suspicion = found.clamp_min(LEAST).log()
         return (logits, suspicion) if followed else (logits.detach(), suspicion.detach())
 
@@ -101,15 +116,12 @@ class Steepness(Suspicion):
         unit = flat.detach().abs().amax(1).clamp_min(LEAST)
         return unit * (flat / unit[:, None]).square().sum(1).clamp_min(LEAST).sqrt()
 
-    def followed(
-        self, model: nn.Module, x: Tensor, label: Tensor, loss: Tensor, gradient: Tensor, found: Tensor
-    ) -> Tensor:
-        """The norm, with a gradient by differences."""
+    def rise(self, model: nn.Module, x: Tensor, label: Tensor, loss: Tensor, gradient: Tensor, found: Tensor) -> Tensor:
+        """How fast the loss (N,) rises along its gradient, whose norm (N,) was `found`, by differences."""
         rises = gradient.sign() if self.of.norm == "l1" else gradient / found.clamp_min(LEAST).view(-1, 1, 1, 1)
         h = STEP if self.of.h is None else self.of.h
         moved = surely(model(x + h * rises), label)
-        slope = (moved - loss) / h
-        return found + (slope - slope.detach())
+        return (moved - loss) / h
 
 
 def surely(logits: Tensor, y: Tensor) -> Tensor:

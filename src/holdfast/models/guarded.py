@@ -11,7 +11,8 @@ class Suspicion(nn.Module):
     """How suspicious pictures are to a fitted detector that stands beside a classifier.
 
     It is handed the classifier at every call and asks it itself, so that both can share a pass. `gradient` says how one
-    comes back through it: "exact", "straight_through" where a step of it is cut off, "none".
+    comes back through it: "exact", "differences" where it is a quotient's, "straight_through" where a step of it is cut
+    off, "none".
     """
 
     gradient: str = "exact"
