@@ -3903,9 +3903,9 @@ MUTANTS = [
     Mutant(
         "a step is for the one that is reached already",
         "attacks/orthogonal_pgd.py",
-        "uphill = torch.where(misled, other, ahead)",
-        "uphill = torch.where(misled, ahead, other)",
-        "tests/test_guarded.py -k 'fools_the_one'",
+        "way = torch.where(misled, other, ahead)",
+        "way = torch.where(misled, ahead, other)",
+        "tests/test_guarded.py -k 'fool_the_one'",
     ),
     Mutant(
         "a step follows the other gradient twice",
@@ -4151,5 +4151,12 @@ MUTANTS = [
         "return (moved - loss) / h",
         "return moved - loss",
         "tests/test_detect.py -k 'norm_by_differences_is_that'",
+    ),
+    Mutant(
+        "orthogonal Auto-PGD looks at the classifier alone for progress",
+        "attacks/orthogonal_apgd.py",
+        "torch.minimum(*answer.losses)",
+        "answer.losses[0]",
+        "tests/test_guarded.py -k 'calls_progress'",
     ),
 ]

@@ -598,7 +598,7 @@ def test_what_is_refused_as_it_is_does_not_hold():
 
 def test_attacks_of_all_kinds_get_what_suits_them(judged):
     rows = {one["attack"]: one for one in judged[1].plain["attacks"]}
-    assert rows["pgd"]["adaptive"]["attacks"] == ["pgd", "orthogonal-pgd", "orthogonal-pgd"]
+    assert rows["pgd"]["adaptive"]["attacks"] == ["pgd", *["orthogonal-pgd"] * 2, *["orthogonal-apgd"] * 2]
     assert rows["ddn"]["adaptive"]["attacks"] == ["ddn", "evasive-cw"]
     assert rows["square"]["adaptive"]["attacks"] == ["square"]
     assert rows["ddn"]["full"] is None

@@ -8,7 +8,7 @@ from torch import nn
 
 from holdfast import attacks, models, threats
 from holdfast.access import Refusal
-from holdfast.attacks import EVASIONS, EvasiveCW, OrthogonalPGD, build, run, smallest
+from holdfast.attacks import EVASIONS, EvasiveCW, OrthogonalAPGD, OrthogonalPGD, build, run, smallest
 from holdfast.attacks.beginnings import nearest_elsewhere
 from holdfast.attacks.orthogonal_pgd import apart
 from holdfast.errors import OptionError
@@ -173,16 +173,40 @@ def test_they_see_classifier_and_detector_apart():
     assert SLIP(logits, goal).tolist() == [-3.0, 4.0]
 
 
-@pytest.mark.parametrize("projection", ["orthogonal", "selective"])
-@pytest.mark.parametrize("threat", [threats.L2(eps=0.6), threats.Linf(eps=0.6)], ids=["l2", "linf"])
-def test_orthogonal_pgd_fools_the_one_and_passes_the_other(projection, threat):
+BOTH = ("orthogonal", "selective")
+L2, LINF, L1 = threats.L2(eps=0.6), threats.Linf(eps=0.6), threats.L1(eps=0.8)
+CORNERS = [(OrthogonalPGD, projection, threat) for projection in BOTH for threat in (L2, LINF, L1)]
+CORNERS += [(OrthogonalAPGD, "selective", threat) for threat in (L2, LINF, L1)]
+CORNERS += [(OrthogonalAPGD, "orthogonal", L2)]  # long first steps along an axis go past what the box lets it take back
+
+
+@pytest.mark.parametrize(("kind", "projection", "threat"), CORNERS)
+def test_orthogonal_steps_fool_the_one_and_pass_the_other(kind, projection, threat):
     """To be misled the first pixel must rise, which is suspicious unless the second falls."""
     model = guarded([[0.0, 0.0], [1.0, 0.0]], [0.0, -0.5], [1.0, 1.0], 0.7)
     x, y = pictures([0.3, 0.35], [0.25, 0.4]), torch.zeros(2, dtype=torch.int64)
-    found = run(OrthogonalPGD(projection=projection, random_start=False), model, x, y, threat)
+    found = run(kind(projection=projection), model, x, y, threat)
     at = found.x_adv.flatten(1)
     assert found.success.all()
     assert ((at[:, 0] > 0.5) & (at.sum(1) <= 0.7 + 1e-9)).all()
+
+
+def test_auto_pgd_calls_progress_what_is_behind():
+    """The step is halved where neither margin that is behind rises: the best point is the one nearest to both goals."""
+    model = guarded([[0.0, 0.0], [1.0, 0.0]], [0.0, -0.5], [1.0, 1.0], 0.7)
+    x, y = pictures([0.3, 0.35]), torch.zeros(1, dtype=torch.int64)
+    seen = []
+
+    class Watched(OrthogonalAPGD):
+        def step(self, case, at, answer):
+            on, query = super().step(case, at, answer)
+            seen.append((float(torch.minimum(*answer.losses)), float(on.loss)))
+            return on, query
+
+    run(Watched(steps=12), model, x, y, threats.Linf(eps=0.6), aim="highest_loss")
+    behind, best = zip(*seen, strict=True)
+    assert list(best) == [max(behind[: place + 1]) for place in range(len(behind))]
+    assert len(set(best)) > 1
 
 
 def test_what_is_left_of_a_gradient_is_orthogonal_or_the_gradient_itself():
@@ -245,6 +269,8 @@ def test_evasive_cw_beats_one_that_knows_no_detector():
         (OrthogonalPGD, {"steps": 0}),
         (OrthogonalPGD, {"projection": "both"}),
         (OrthogonalPGD, {"step_size": 0.0}),
+        (OrthogonalAPGD, {"steps": 0}),
+        (OrthogonalAPGD, {"projection": "both"}),
         (EvasiveCW, {"searches": 0}),
         (EvasiveCW, {"first_d": -1.0}),
     ],
@@ -254,14 +280,15 @@ def test_bad_options_are_refused(kind, options):
         kind(**options)
 
 
-def test_gradients_do_not_depend_on_the_batch():
+@pytest.mark.parametrize("attack", [OrthogonalPGD(steps=10), OrthogonalAPGD(steps=10)], ids=lambda one: one.name)
+def test_gradients_do_not_depend_on_the_batch(attack):
     model = band()
     x, y = (
         torch.rand(9, 1, 1, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64),
         torch.zeros(9).long(),
     )
-    whole = run(OrthogonalPGD(steps=10), model, x, y, threats.Linf(eps=0.6), batch=9)
-    parts = run(OrthogonalPGD(steps=10), model, x, y, threats.Linf(eps=0.6), batch=2)
+    whole = run(attack, model, x, y, threats.Linf(eps=0.6), batch=9)
+    parts = run(attack, model, x, y, threats.Linf(eps=0.6), batch=2)
     assert torch.allclose(whole.x_adv, parts.x_adv)
     assert torch.equal(whole.success, parts.success)
 

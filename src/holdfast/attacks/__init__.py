@@ -39,6 +39,7 @@ from holdfast.attacks.mifgsm import MIFGSM
 from holdfast.attacks.nes import NES
 from holdfast.attacks.noise import Noise
 from holdfast.attacks.one_pixel import OnePixel
+from holdfast.attacks.orthogonal_apgd import OrthogonalAPGD
 from holdfast.attacks.orthogonal_pgd import OrthogonalPGD
 from holdfast.attacks.pdgd import PDGD
 from holdfast.attacks.pdpgd import PDPGD
@@ -113,6 +114,7 @@ __all__ = [
     "LineSearch",
     "Noise",
     "OnePixel",
+    "OrthogonalAPGD",
     "OrthogonalPGD",
     "Penalised",
     "Pointwise",
@@ -187,7 +189,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "noise": Noise,
 }
 
-EVASIONS: dict[str, type[Attack]] = {kind.name: kind for kind in (OrthogonalPGD, EvasiveCW)}
+EVASIONS: dict[str, type[Attack]] = {kind.name: kind for kind in (OrthogonalPGD, OrthogonalAPGD, EvasiveCW)}
 """Attacks on guarded models alone, which tell the classifier from its detector; all others attack these models too."""
 
 

@@ -56,13 +56,19 @@ class OrthogonalPGD:
 
     def step(self, case: Case, state: None, answer: Gradient) -> tuple[None, Query]:
         """One step for the one that is behind."""
-        misled = column(answer.losses[0] > case.goal.confidence, answer.points)
-        ahead, other = answer.gradients
-        uphill = torch.where(misled, other, ahead)
-        if self.projection == "orthogonal":
-            uphill = apart(uphill, torch.where(misled, ahead, other))
-        x_adv = case.ascend(answer.points, case.steepest(uphill, answer.points), self.step_size)
-        return None, Query(x_adv, gradient_of=(MISLEAD, SLIP))
+        way = case.steepest(uphill(case, answer, self.projection), answer.points)
+        return None, Query(case.ascend(answer.points, way, self.step_size), gradient_of=(MISLEAD, SLIP))
+
+
+def uphill(case: Case, answer: Gradient, projection: str) -> Tensor:
+    """Where a step goes (L, ...): up the classifier's margin where it is not misled yet, else the detector's.
+
+    `answer` is of `MISLEAD` and `SLIP`; the way of the other is taken out, or not where `projection` is "selective".
+    """
+    misled = column(answer.losses[0] > case.goal.confidence, answer.points)
+    ahead, other = answer.gradients
+    way = torch.where(misled, other, ahead)
+    return way if projection == "selective" else apart(way, torch.where(misled, ahead, other))
 
 
 def apart(gradient: Tensor, other: Tensor) -> Tensor:

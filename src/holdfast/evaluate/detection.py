@@ -58,11 +58,12 @@ def detection(
     pictures), where each attack is kept as soon as it is judged, and `resume` goes on after those; `model` its name and
     `command` (its words) go on record.
     Who knows the detector attacks the guarded model with the same attack, then with those made for it (orthogonal PGD
-    in both forms; evasive Carlini & Wagner), and keeps what passed the detector by chance before: so the second column
-    is never better for the detector than the first.
+    and Auto-PGD in both forms; evasive Carlini & Wagner), and keeps what passed the detector by chance before: so the
+    second column is never better for the detector than the first.
     Raises: `DataError` where no attack finds an adversarial picture; `OptionError` for no attack, or one without a form
     for its threat; as `holdfast.attacks.run`.
-    Cost: three searches a picture and attack that keeps to a radius, with two more kinds for gradients; two for others.
+    Cost: three searches a picture and attack that keeps to a radius, with four more for gradients where none before
+    passed; two for others, with one more for gradients.
     Source: Carlini & Wagner 2017, arXiv:1705.07263 (judge by who knows it); Bryniarski et al. 2021, arXiv:2106.15023.
     """
     if not attacks:

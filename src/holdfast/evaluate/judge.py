@@ -9,7 +9,7 @@ from torch import Tensor
 
 from holdfast.access import Access
 from holdfast.access.borrow import borrow, float_type, home
-from holdfast.attacks import Aim, Attack, EvasiveCW, OrthogonalPGD, run, smallest
+from holdfast.attacks import Aim, Attack, EvasiveCW, OrthogonalAPGD, OrthogonalPGD, run, smallest
 from holdfast.attacks.attack import guarded, minimal, suits
 from holdfast.data import Pictures
 from holdfast.detect import suspicions
@@ -147,5 +147,6 @@ def evasions(attack: Attack, threat: AnyThreat) -> tuple[Attack, ...]:
         return ()
     made: tuple[Attack, ...] = (EvasiveCW(),)
     if not minimal(attack):
-        made = (OrthogonalPGD(projection="selective"), OrthogonalPGD())
+        pgd, apgd = OrthogonalPGD(projection="selective"), OrthogonalAPGD(projection="selective")
+        made = (pgd, OrthogonalPGD(), apgd, OrthogonalAPGD())
     return tuple(one for one in made if suits(one, threat))
