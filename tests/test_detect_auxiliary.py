@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from holdfast import attacks, data, detect, models, threats
 from holdfast.detect import Auxiliary, Guarded
 from holdfast.detect.auxiliary import Learning
-from holdfast.detect.branch import find, layers
+from holdfast.detect.branch import find, folded, head, layers
 from holdfast.detect.pairs import pairs, renewed
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.uncertainty.separation.auroc import delong
@@ -240,6 +240,22 @@ def test_a_network_of_its_own_gives_the_difference_of_its_logits(net, found):
     assert torch.equal(logits, net(x))
     assert torch.equal(said, own[:, 1] - own[:, 0])
     net.train()
+
+
+@pytest.mark.parametrize("shape", [(3, 17, 9), (5,)])
+def test_a_branch_is_used_without_batch_norms_and_says_the_same(shape):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        learnt, x = head(shape, 4).double(), torch.randn(12, *shape, dtype=torch.float64)
+        for part in learnt:
+            if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+                nn.init.normal_(part.weight)
+                nn.init.normal_(part.bias)
+        learnt(3 * x + 1)  # running means and variances of their own
+    used = folded(learnt.eval())
+    assert not any("Norm" in type(part).__name__ for part in used)
+    torch.testing.assert_close(used(x), learnt(x))
+    assert (learnt(x) - learnt(2 * x)).abs().max() > 1e-3
 
 
 def test_a_branch_reads_the_layer_in_the_pass_of_the_classifier(net, found):

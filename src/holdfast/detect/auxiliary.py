@@ -11,7 +11,7 @@ from holdfast import attacks, models, threats
 from holdfast.access.borrow import borrow, float_type, home
 from holdfast.attacks.external import check_norm
 from holdfast.data import Pictures
-from holdfast.detect.branch import find, head, listen
+from holdfast.detect.branch import find, folded, head, listen
 from holdfast.detect.interface import Progress
 from holdfast.detect.pairs import Attacker, Pairs, pairs, renewed
 from holdfast.draws import Draws
@@ -122,12 +122,18 @@ class Auxiliary:
                 if progress is not None:
                     progress(len(pictures) * (done + 1) // (self.epochs + 1), len(pictures))
         suspicion.counts.copy_(torch.tensor([len(found.clean), found.misclassified, found.unbroken]))
-        return at_rest(suspicion)
+        return self.finished(suspicion)
 
     def outline(self, model: nn.Module, shape: tuple[int, ...]) -> "AuxiliarySuspicion":
         """The network with first weights."""
         with seeded(0, self.name, home(model, torch.empty(0))):
-            return at_rest(self.fresh(model, shape))
+            return self.finished(self.fresh(model, shape))
+
+    def finished(self, suspicion: "AuxiliarySuspicion") -> "AuxiliarySuspicion":
+        """The network as it is used; a branch without batch norms, which cost as much as small layers do."""
+        if isinstance(suspicion.network, nn.Sequential) and self.form == "branched":
+            suspicion.network = folded(suspicion.network.eval())
+        return at_rest(suspicion)
 
     def fresh(self, model: nn.Module, shape: tuple[int, ...]) -> "AuxiliarySuspicion":
         """The network before it has learnt, where the classifier is."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from holdfast.access.borrow import borrow, float_type, home
 from holdfast.draws import Draws
@@ -150,3 +151,17 @@ def head(shape: tuple[int, ...], channels: int) -> nn.Sequential:
             inputs, side = channels, (side + 1) // 2
         parts += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*parts, nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 2))
+
+
+def folded(network: nn.Sequential) -> nn.Sequential:
+    """A head in evaluation mode whose batch norms have become weights of the layers before them: the same, sooner."""
+    parts: list[nn.Module] = []
+    for part in network:
+        before = parts[-1] if parts else None
+        if isinstance(part, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+            parts[-1] = fuse_conv_bn_eval(before, part)
+        elif isinstance(part, nn.BatchNorm1d) and isinstance(before, nn.Linear):
+            parts[-1] = fuse_linear_bn_eval(before, part)
+        else:
+            parts.append(part)
+    return nn.Sequential(*parts)
