@@ -4139,6 +4139,27 @@ MUTANTS = [
         "tests/test_detect.py -k 'neither_above'",
     ),
     Mutant(
+        "the threshold is rounded before it is compared",
+        "models/guarded.py",
+        "self.scale * (suspicion.double() - self.threshold)",
+        "self.scale * (suspicion - self.threshold)",
+        "tests/test_guarded.py -k 'rounding_puts'",
+    ),
+    Mutant(
+        "what other code found that attacks other pictures is taken for this run's",
+        "evaluate/judged_files.py",
+        '"right": judge.right.tolist(),',
+        '"right": len(judge.right),',
+        "tests/test_detect.py -k 'other_code and renamed'",
+    ),
+    Mutant(
+        "what another detector's code found is taken for this run's",
+        "evaluate/judged_files.py",
+        "rtol=ROUNDING, atol=ROUNDING",
+        "rtol=10, atol=10",
+        "tests/test_detect.py -k 'other_code and sharper'",
+    ),
+    Mutant(
         "what another seed found is taken for this run's",
         "evaluate/judged_files.py",
         'if (file.metadata() or {}).get("of") != self._of(attack):',

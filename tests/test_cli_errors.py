@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from command_line import call
+from command_line import call, refused
 from holdfast import data, train
 from holdfast.cli import app, given, group
 from holdfast.cli.pictures import new_folder
@@ -488,6 +488,22 @@ def test_a_folder_that_cannot_be_made_is_told_before_any_work(place, command, mo
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"error: '{place}/file/a/run' cannot be made: '{place}/file': ")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        (
+            "{}/file/a.pt2",
+            "error: '{}/file/a.pt2' cannot be made: '{}/file': Not a directory; allowed: a new file where ",
+        ),
+        ("{}/net.py", "error: '{}/net.py' as the file to export to; allowed: a name that ends in .pt2 or .onnx."),
+    ],
+)
+def test_a_file_that_cannot_be_exported_is_told_before_any_work(place, out, told, monkeypatch):
+    monkeypatch.setattr("holdfast.cli.common.pictures_of", lambda *_, **__: pytest.fail("work began"))
+    _, text = refused(f"export --model {{}}/good --data digits --out {out}".replace("{}", str(place)))
+    assert text.startswith(told.replace("{}", str(place)))
 
 
 def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path, monkeypatch):

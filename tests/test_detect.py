@@ -24,6 +24,7 @@ from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluate import detection
 from holdfast.evaluate.judge import Found, Judge
+from holdfast.evaluate.judged_files import JudgedFiles
 from holdfast.models.guarded import Guarded
 from holdfast.report.detection import KIND, points
 from nets import linear
@@ -529,6 +530,34 @@ def test_an_interrupted_run_goes_on_after_the_attacks_that_are_judged(tmp_path, 
     assert asked == ["fgsm", "ddn", "fgsm", "ddn", "ddn"]
 
 
+def sharper(logits):
+    return 2 * logits
+
+
+def renamed(logits):
+    return logits[:, [1, 0, *range(2, 10)]]
+
+
+@pytest.mark.parametrize("code", [sharper, renamed])
+def test_what_other_code_with_the_same_weights_found_is_not_taken(tmp_path, code):
+    made, pictures = detecting.fitted("entropy"), detecting.held_out().take(slice(0, 20))
+
+    def files(batch=256):
+        judge = Judge(made.model, pictures, threats.Linf(eps=0.3), threats.L2(eps=8.0), 0, batch)
+        return JudgedFiles(tmp_path, judge, made.detector), judge
+
+    before, judge = files()
+    attack = attacks.build("fgsm")
+    before.keep(0, judge.by(attack, None))
+    found = files(batch=7)[0].get(0, attack)
+    assert torch.equal(found.adaptive.success, before.get(0, attack).adaptive.success)
+    hook = made.model.model.register_forward_hook(lambda module, given, logits: code(logits))
+    try:
+        assert files()[0].get(0, attack) is None
+    finally:
+        hook.remove()
+
+
 def test_all_attacks_are_checked_before_the_first_runs(monkeypatch):
     made = detecting.fitted("entropy")
     monkeypatch.setattr("holdfast.evaluate.judge.run", lambda *rest, **more: pytest.fail("an attack ran"))
@@ -683,6 +712,22 @@ def test_a_run_cut_short_goes_on_with_its_detector(classifier, folder, tmp_path,
     _, text = refused(f"{line} --quiet --resume --out {folder}")
     assert "holds no run that was cut short" in text
     assert "nothing to resume" in done(f"{line} --resume --out {tmp_path / 'new'}").stderr
+
+
+@pytest.mark.parametrize("at", ["holdfast.detect.fit", "holdfast.detect.saving.sha256"])
+def test_a_run_cut_short_while_it_fits_says_how_to_go_on(classifier, tmp_path, monkeypatch, at):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    line = f"detect evaluate -m {classifier} --data digits -n 10 --eps 0.3 --attack fgsm --detector energy"
+    line += f" --out {tmp_path / 'run'}"
+    monkeypatch.setattr("sys.argv", ["holdfast", *line.split()])
+    with monkeypatch.context() as cut:
+        cut.setattr(at, interrupted)
+        result = call(line)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == f"interrupted; go on with: holdfast {line} --resume"
+    assert plain(f"{line} --no-report --resume")["attacks"][0]["attack"] == "fgsm"
 
 
 def test_one_adversarial_picture_is_enough_for_a_page(folder, tmp_path):

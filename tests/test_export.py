@@ -94,6 +94,14 @@ def test_guarded_models_become_onnx_or_say_what_it_lacks(tmp_path, thinned, name
     torch.testing.assert_close(runtime(path)(held_out().x()), wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_the_gradient_of_a_classifier_without_convolutions_becomes_onnx(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    made = detect.fit(detect.detector("gradient-norm"), model, training(), held_out(), false_alarms=0.3).model.eval()
+    assert models.export(made, tmp_path / "guarded.onnx", pictures()).difference < 1e-4
+    read = runtime(tmp_path / "guarded.onnx")(held_out().x())
+    torch.testing.assert_close(read, made(held_out().x()).detach(), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", uncertainty.RECALIBRATIONS)
 def test_the_map_of_a_recalibrated_model_goes_along(tmp_path, name):
     known = uncertainty.answers(classifier(), held_out()), held_out().labels
@@ -167,6 +175,44 @@ def test_models_that_no_file_can_stand_for(tmp_path, model, told):
     with pytest.raises(ModelError, match=told):
         models.export(model, tmp_path / "a.pt2", pictures())
     assert not list(tmp_path.iterdir())
+
+
+class Fails(nn.Module):
+    def forward(self, x):
+        raise ValueError("boom\nand more")
+
+
+class Remembers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(64))
+        self.double = self.weight * 2  # no leaf, and such cannot be copied
+
+    def forward(self, x):
+        return x.flatten(1) * self.double
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (Fails(), r"ValueError: boom\)"),
+        (Remembers(), "RuntimeError: Only Tensors created explicitly"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double(), r"\(11, 1, 8, 8\) of torch.float32 \(RuntimeError"),
+    ],
+)
+def test_models_that_cannot_be_asked(tmp_path, model, told):
+    with pytest.raises(ModelError, match=f"^a copy of the model on the CPU fails on .*{told}.*; allowed: .*$"):
+        models.export(model, tmp_path / "a.pt2", pictures())
+
+
+def test_a_model_of_another_float_type_is_a_program_or_told_what_onnx_lacks(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).bfloat16()
+    assert models.export(model, tmp_path / "a.pt2", pictures().bfloat16()).difference == 0
+    with pytest.raises(ModelError, match=r"^the file for .* cannot be read back .*; allowed: .* float\(\)\.$"):
+        models.export(model, tmp_path / "a.onnx", pictures().bfloat16())
+    doubled = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double()
+    assert models.export(doubled, tmp_path / "b.onnx", pictures().double()).difference < 1e-12
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.pt2", "b.onnx"]
 
 
 def test_bad_inputs(tmp_path):

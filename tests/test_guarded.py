@@ -50,6 +50,23 @@ def test_another_type_leaves_the_threshold_its_digits():
     assert model.suspicion.weight.dtype == torch.float32
 
 
+def test_a_model_without_values_takes_those_of_another():
+    model = guarded([[0.0, 0.0], [1.0, 0.0]], [0.0, -0.5], [1.0, 0.0], 0.7123456789, 3.1415926535)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    model.to("meta").to_empty(device="cpu").load_state_dict(state)
+    assert (float(model.threshold), float(model.scale)) == (0.7123456789, 3.1415926535)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.7, -0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_rounding_puts_at_the_threshold_is_refused_only_where_it_is_above(threshold, dtype):
+    model = guarded([[0.0, 0.0], [1.0, 0.0]], [0.0, -0.5], [1.0, 0.0], threshold).to(dtype)
+    x = pictures([threshold, 0.0]).to(dtype)
+    above = float(x[0, 0, 0, 0]) > threshold
+    assert model.refuses(model.suspect(x)[1]).tolist() == [above]
+    assert (model(x)[:, 2] > 0).tolist() == [above]
+
+
 def pictures(*rows):
     return torch.tensor(rows, dtype=torch.float64).view(len(rows), 1, 1, -1)
 

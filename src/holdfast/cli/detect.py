@@ -166,7 +166,8 @@ def evaluate(
     if fitting is not None:
         training, held_out = load("train", limit=fit_limit), load("validation")
         kept = fitting.kept(opened, training, held_out, folder / GUARD) if resume else None
-        made = kept or fitting.saved(screen, opened, training, held_out, folder / GUARD, model_set)[0]
+        with resumable():
+            made = kept or fitting.saved(screen, opened, training, held_out, folder / GUARD, model_set)[0]
     else:
         assert isinstance(opened.model, models.Guarded)
         made = detect.load(model, opened.model.model)

@@ -41,14 +41,19 @@ def command(
     From pictures (N, C, H, W) in [0, 1] to logits; those of a guarded model have one more, of refusal. Normalisation,
     calibration and detector are inside.
     """
+    from holdfast.access.borrow import float_type
+    from holdfast.cli.pictures import check_place
     from holdfast.models import export
+    from holdfast.models.exporting import check_path
 
+    check_path(out)
+    check_place(out, "file")
     screen = Screen(plain=json, quiet=quiet)
     common.use_threads(threads)
     pictures = common.pictures_of(screen, data, split, data_dir=data_dir, limit=limit, resize=resize)
     opened = common.model_of(model, weights, model_set, pictures, "cpu")
     facts = told(opened, pictures)
-    found = export(opened.model, out, taken(opened, pictures), facts)
+    found = export(opened.model, out, pictures.x(dtype=float_type(opened.model)), facts)
     shape = ", ".join(map(str, pictures.shape))
     refusal = "" if facts["refused"] is None else f", number {facts['refused']} for refusal"
     screen.result(
@@ -58,12 +63,6 @@ def command(
         f"held to the model on {found.n} {split} pictures: logits differ by at most {found.difference:.2g}, "
         f"{found.moved} predictions differ",
     )
-
-
-def taken(opened: "Opened", pictures: "Pictures") -> Any:
-    """The pictures as the model takes them."""
-    like = next((one for one in opened.model.parameters() if one.is_floating_point()), None)
-    return pictures.x() if like is None else pictures.x(dtype=like.dtype)
 
 
 def told(opened: "Opened", pictures: "Pictures") -> dict[str, Any]:

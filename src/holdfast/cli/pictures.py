@@ -25,14 +25,20 @@ def new_folder(path: Path) -> Path:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         what = "is not empty" if path.is_dir() else "is a file"
         raise RunError(f"{str(path)!r} {what}; allowed: a new folder. Name another --out.")
+    check_place(path)
+    return path
+
+
+def check_place(path: Path, what: str = "folder") -> None:
+    """Raise `RunError` where no such file or folder can be made."""
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
     try:
         # Rights alone do not tell: some file systems take nothing from those who may do all.
         with TemporaryDirectory(dir=there, prefix=".holdfast-"):
-            return path
+            pass
     except OSError as error:
         raise RunError(
-            f"{str(path)!r} cannot be made: {str(there)!r}: {error.strerror or error}; allowed: a new folder where "
+            f"{str(path)!r} cannot be made: {str(there)!r}: {error.strerror or error}; allowed: a new {what} where "
             "files can be written. Name another --out."
         ) from error
 

@@ -67,11 +67,16 @@ def fit(
     suspicion = detector.fit(model, pictures, seed=seed, batch=batch, progress=progress)
     logits, found = suspicions(suspicion, model, held_out, batch=batch)
     limit = threshold(found, false_alarms)
-    first, second = logits.topk(2, dim=1).values.unbind(1)
     apart = limit.value - float(found.double().median())
-    scale = float((first - second).double().median()) / apart if apart > 0 else 1.0
+    scale = margin(logits) / apart if apart > 0 else 1.0
     guarded = Guarded(model, suspicion, limit.value, scale or 1.0, logits.shape[1])
     return Fitted(guarded, detector, limit, int((logits.argmax(1) != held_out.labels).sum()), found)
+
+
+def margin(logits: Tensor) -> float:
+    """The median distance of the two largest logits (n, K)."""
+    first, second = logits.topk(2, dim=1).values.unbind(1)
+    return float((first - second).double().median())
 
 
 def suspicions(

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from holdfast import detect
@@ -52,9 +51,3 @@ def ask(
             "guarded model that answers some. Fit it with a smaller --false-alarms, on pictures like these."
         )
     return Answered(found[rows].double(), pictures.labels[rows], pictures.place[rows], len(pictures))
-
-
-def margin(logits: Tensor) -> float:
-    """The median distance of the two largest logits (n, K)."""
-    first, second = torch.topk(logits.double(), 2, dim=1).values.unbind(1)
-    return float((first - second).median())

@@ -8,10 +8,11 @@ from typing import Any
 
 from holdfast import detect, models
 from holdfast.data import Pictures
+from holdfast.detect.guard import margin
 from holdfast.errors import OptionError
 from holdfast.evaluate import provenance
 from holdfast.evaluate.abstaining import selective, sets
-from holdfast.evaluate.asking import Answered, ask, margin
+from holdfast.evaluate.asking import Answered, ask
 from holdfast.files import dump_json, write_atomically
 from holdfast.models import Guarded, Opened, maps
 from holdfast.options import to_plain

@@ -72,21 +72,7 @@ def detection(
     for attack in attacks:
         judge.check(attack)
     files = None if out is None else JudgedFiles(out, judge, fitted.detector)
-    made = []
-    for number, attack in enumerate(attacks):
-        tell = None if progress is None else lambda text, n=number: progress(n, len(attacks), text)
-        one = files.get(number, attack) if files is not None and resume else None
-        if one is None:
-            one = judge.by(attack, tell)
-            if files is not None:
-                files.keep(number, one)
-        made.append(one)
-    if not any(bool(one.oblivious.success.any() | one.adaptive.success.any()) for one in made):
-        raise DataError(
-            f"no adversarial picture was found: {', '.join(one.name for one in attacks)} broke none of "
-            f"{int(judge.right.sum())} pictures that the classifier gets right; allowed: attacks that break some. Give "
-            "a larger eps, or more steps."
-        )
+    made = _judged(judge, attacks, files, resume, progress)
     limits = thresholds(fitted)
     record = {
         "format": FORMAT,
@@ -110,6 +96,28 @@ def detection(
     if files is not None:
         files.drop()
     return Detection(tuple(made), judge.clean, record)
+
+
+def _judged(
+    judge: Judge, attacks: Sequence[Attack], files: JudgedFiles | None, resume: bool, progress: Progress | None
+) -> list[Judged]:
+    """Each attack, from its file if it was judged before. Raises: `DataError` where none finds anything."""
+    made = []
+    for number, attack in enumerate(attacks):
+        tell = None if progress is None else lambda text, n=number: progress(n, len(attacks), text)
+        one = files.get(number, attack) if files is not None and resume else None
+        if one is None:
+            one = judge.by(attack, tell)
+            if files is not None:
+                files.keep(number, one)
+        made.append(one)
+    if not any(bool(one.oblivious.success.any() | one.adaptive.success.any()) for one in made):
+        raise DataError(
+            f"no adversarial picture was found: {', '.join(one.name for one in attacks)} broke none of "
+            f"{int(judge.right.sum())} pictures that the classifier gets right; allowed: attacks that break some. Give "
+            "a larger eps, or more steps."
+        )
+    return made
 
 
 def thresholds(fitted: Fitted) -> dict[str, float | None]:

@@ -13,28 +13,32 @@ from holdfast.detect import Detector, described
 from holdfast.evaluate import provenance
 from holdfast.evaluate.judge import Found, Judge, Judged
 from holdfast.files import dump_json, sha256, write_atomically
-from holdfast.models import weights_sha256
 from holdfast.options import to_plain
 from holdfast.threats import plain
 
 FOLDER = "judged"  # inside the run, until it is finished
+ROUNDING = 0.005  # of suspicion, absolute and relative: other batches and numbers of threads add up in another order
 COLUMNS = ("oblivious", "full", "adaptive")
 
 
 class JudgedFiles:
-    """The files of one run: what another model, detector, threat or seed found is not taken for this run's."""
+    """The files of one run: what another model, detector, threat, seed or device found is not taken for this run's.
+
+    Weights do not tell code apart: so what the detector says of the clean pictures must be the same too, but for
+    rounding, and the pictures that the classifier gets right, which alone are attacked.
+    """
 
     def __init__(self, run: Path, judge: Judge, detector: Detector) -> None:
         self.folder = run / FOLDER
-        self.device = judge.x.device
+        self.device, self.clean = judge.x.device, judge.clean
+        origin = provenance.provenance(judge.model, judge.pictures, judge.seed, ())
         self.same: Mapping[str, Any] = {
-            "model": weights_sha256(judge.model),
+            **{name: origin[name] for name in provenance.MUST_AGREE},
             "detector": described(detector),
-            "pictures": judge.pictures.sha256(),
             "threat": plain(judge.threat),
             "within": plain(judge.within),
             "seed": judge.seed,
-            "versions": [provenance.version(), str(torch.__version__)],
+            "right": judge.right.tolist(),
         }
 
     def get(self, number: int, attack: Attack) -> Judged | None:
@@ -51,13 +55,15 @@ class JudgedFiles:
                 found = {name: file.get_tensor(name) for name in list(file.keys())}
         except SafetensorError:
             return None
+        if not torch.allclose(found["clean"], self.clean, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
+            return None
         return Judged(attack, *(self._column(name, found) for name in COLUMNS))
 
     def keep(self, number: int, one: Judged) -> None:
         """Write what an attack found, whole or not at all."""
         from safetensors.torch import save
 
-        values: dict[str, torch.Tensor] = {}
+        values: dict[str, torch.Tensor] = {"clean": self.clean}
         for name in COLUMNS:
             column = getattr(one, name)
             if column is not None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,21 +45,19 @@ class Exported:
 def export(model: nn.Module, path: Path | str, x: Tensor, facts: Mapping[str, Any] | None = None) -> Exported:
     """Write `model` as one file from pictures (N, C, H, W) to logits (N, K), for any N, and hold it to the model.
 
-    The file is read back and must say of `x` what the model says, within 1e-4, asked one by one, in pairs and at once.
+    The file is read back and must say of `x` what the model says, asked about one picture, two others, and all: each
+    logit within 1e-4 (1 + its size).
     A guarded model gives its K + 1 logits; a gradient that a detector takes is written out as ordinary operations.
     Args: `model` is left as it is, a copy of it is traced; `path` ends in .pt2 (PyTorch, `torch.export.load`) or .onnx;
     `x` 3 pictures or more in [0, 1], of the model's float type, on the CPU; `facts` plain JSON, kept in the file as
     `holdfast.json`.
     Raises: `OptionError` for another ending, a file that is there already, or fewer pictures; `ModelError` for a model
-    that is random, cannot be traced, does without one of these formats' operations or answers otherwise once written;
-    `RunError` where the file cannot be written.
+    that is random, fails on `x`, cannot be traced, has an operation that the format lacks, or answers otherwise once
+    written; `RunError` where the file cannot be written.
     Cost: some ten passes for tracing, and two for each picture of `x`.
     """
     path = Path(path)
-    if path.suffix not in WAYS:
-        raise OptionError(f"{str(path)!r} as the file to export to; allowed: a name that ends in {' or '.join(WAYS)}.")
-    if path.exists():
-        raise OptionError(f"{str(path)!r} is there already; allowed: a new file. Choose another, or move that away.")
+    check_path(path)
     if len(x) < TRACED:
         raise OptionError(f"{len(x)} pictures to hold the file to; allowed: {TRACED} or more.")
     if drawn := random_steps(model):
@@ -67,13 +66,35 @@ def export(model: nn.Module, path: Path | str, x: Tensor, facts: Mapping[str, An
             "which a file can be held to."
         )
     write, read = WAYS[path.suffix]
-    taken = copy.deepcopy(model).cpu().eval()
     with torch.no_grad(), _quiet():
-        wanted = taken(x)  # before it is traced: masks of dropout and the like are drawn now, and are constants then
+        # Asked before it is traced: masks of dropout and the like are drawn now, and are constants then.
+        taken, wanted = _asked(model, x)
         content = write(_program(taken, x[:TRACED]), x[:TRACED], facts or {})
-        difference, moved = _compared(wanted, read(content), x, path)
+        difference, moved = _compared(wanted, partial(read, content), x, path)
     write_atomically(path, content)
     return Exported(path, len(content), len(x), difference, moved)
+
+
+def check_path(path: Path) -> None:
+    """Raise `OptionError` for a file that is there already, or of a kind that no model is written as."""
+    if path.suffix not in WAYS:
+        raise OptionError(f"{str(path)!r} as the file to export to; allowed: a name that ends in {' or '.join(WAYS)}.")
+    if path.exists():
+        raise OptionError(f"{str(path)!r} is there already; allowed: a new file. Choose another, or move that away.")
+
+
+def _asked(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
+    """A copy of the model on the CPU, in evaluation mode, and its logits (N, K)."""
+    try:
+        taken = copy.deepcopy(model).cpu().eval()
+        return taken, taken(x)
+    except HoldfastError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"a copy of the model on the CPU fails on pictures {tuple(x.shape)} of {x.dtype} ({_told(error)}); "
+            "allowed: a model that can be copied, and pictures on the CPU of its shape and float type."
+        ) from error
 
 
 def _program(model: nn.Module, x: Tensor) -> "ExportedProgram":
@@ -152,11 +173,18 @@ WAYS: dict[str, tuple[Callable[..., bytes], Callable[[bytes], Answer]]] = {
 }
 
 
-def _compared(wanted: Tensor, written: Answer, x: Tensor, path: Path) -> tuple[float, int]:
+def _compared(wanted: Tensor, read: Callable[[], Answer], x: Tensor, path: Path) -> tuple[float, int]:
     """The largest difference of logits, and how many pictures are taken for something else.
 
     Raises: `ModelError` where the file says something else of one picture, of two, or of all.
     """
+    try:
+        written = read()
+    except Exception as error:
+        raise ModelError(
+            f"the file for {str(path)!r} cannot be read back ({_told(error)}); allowed: a model that can. Nothing was "
+            "written. Export to the other kind of file, or convert the model by float()."
+        ) from error
     try:
         answers = [written(some) for some in (x[:1], x[1:3], x)]
     except Exception as error:

@@ -49,10 +49,11 @@ class Guarded(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Guarded":
         """Move or convert the model as any other, but leave threshold and scale their digits."""
-        exact = float(self.threshold), float(self.scale)
+        exact = {"threshold": self.threshold, "scale": self.scale}
         nn.Module._apply(self, fn, recurse)
-        for name, value in zip(("threshold", "scale"), exact, strict=True):
-            setattr(self, name, torch.tensor(value, dtype=torch.float64, device=getattr(self, name).device))
+        for name, value in exact.items():
+            if not value.is_meta:  # which has no digits: `to_empty` makes room for those that are loaded later
+                setattr(self, name, value.to(getattr(self, name).device))
         return self
 
     @property
@@ -72,7 +73,8 @@ class Guarded(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) to logits (N, K + 1)."""
         logits, suspicion = self.suspect(x)
-        refusal = (self.scale * (suspicion - self.threshold)).to(logits)
+        # In float64, as `refuses` does: the threshold rounded would refuse others.
+        refusal = (self.scale * (suspicion.double() - self.threshold)).to(logits)
         return torch.cat([logits - logits.amax(1, keepdim=True), refusal[:, None]], 1)
 
 
