@@ -4160,6 +4160,13 @@ MUTANTS = [
         "tests/test_detect.py -k 'other_code and sharper'",
     ),
     Mutant(
+        "what was found within another radius is taken for this run's",
+        "evaluate/judged_files.py",
+        '"threat": plain(judge.threat),',
+        "",
+        "tests/test_detect.py -k 'another_run_found'",
+    ),
+    Mutant(
         "what another seed found is taken for this run's",
         "evaluate/judged_files.py",
         'if (file.metadata() or {}).get("of") != self._of(attack):',

@@ -22,7 +22,7 @@ from holdfast.cli import judged as judged_command
 from holdfast.cli.fitted import doubts
 from holdfast.detect.threshold import threshold
 from holdfast.errors import DataError, ModelError, OptionError, RunError
-from holdfast.evaluate import detection
+from holdfast.evaluate import detection, provenance
 from holdfast.evaluate.judge import Found, Judge
 from holdfast.evaluate.judged_files import JudgedFiles
 from holdfast.models.guarded import Guarded
@@ -556,6 +556,34 @@ def test_what_other_code_with_the_same_weights_found_is_not_taken(tmp_path, code
         assert files()[0].get(0, attack) is None
     finally:
         hook.remove()
+
+
+def test_what_another_run_found_is_not_taken(tmp_path, monkeypatch):
+    made, pictures = detecting.fitted("entropy"), detecting.held_out().take(slice(0, 20))
+
+    def found(threat=0.3, within=threats.L2, seed=0, of=made.model, detector=made.detector, shown=pictures, asked=None):
+        judge = Judge(of, shown, threats.Linf(eps=threat), within(eps=1.0), seed, 256)
+        files = JudgedFiles(tmp_path, judge, detector)
+        if asked is None:
+            files.keep(0, judge.by(attacks.build("fgsm"), None))
+        return files.get(0, asked or attacks.build("fgsm"))
+
+    assert found() is not None
+    same = attacks.build("fgsm")
+    assert found(asked=same) is not None
+    shifted = Guarded(made.model.model, made.model.suspicion, float(made.model.threshold) + 1e-9, 1.0, 10)
+    others = [
+        {"threat": 0.2},
+        {"within": threats.Linf},
+        {"seed": 1},
+        {"of": shifted},
+        {"detector": detect.detector("energy")},
+    ]
+    others += [{"shown": detecting.held_out().take(slice(1, 21))}]
+    assert [found(asked=same, **other) for other in others] == [None] * len(others)
+    origin = provenance.provenance
+    monkeypatch.setattr(provenance, "provenance", lambda *given: {**origin(*given), "device": "another"})
+    assert found(asked=same) is None
 
 
 def test_all_attacks_are_checked_before_the_first_runs(monkeypatch):
