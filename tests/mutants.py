@@ -4112,14 +4112,14 @@ MUTANTS = [
     ),
     Mutant(
         "the detector sees mended logits",
-        "detect/mended.py",
+        "detect/beneath.py",
         "logits, suspicion = self.inner(model.model, x)\n        return model.map(logits), suspicion",
         "return self.inner(model, x)",
         "tests/test_detect_calibrated.py -k 'commands_take or refuses_the_same'",
     ),
     Mutant(
         "refusal is measured in logits of before",
-        "detect/mended.py",
+        "detect/beneath.py",
         "float(guarded.scale) * stretch",
         "float(guarded.scale)",
         "tests/test_detect_calibrated.py -k 'measured_in'",

@@ -6,13 +6,13 @@ and detector at once: for them a picture that is refused is answered rightly.
 """
 
 from holdfast.detect.auxiliary import Auxiliary, AuxiliarySuspicion
+from holdfast.detect.beneath import BeneathMap, mended
 from holdfast.detect.density import Density
 from holdfast.detect.feature_squeezing import FeatureSqueezing
 from holdfast.detect.gradient_norm import GradientNorm
 from holdfast.detect.guard import Fitted, fit, suspicions
 from holdfast.detect.interface import Detector
 from holdfast.detect.lid import LID
-from holdfast.detect.mended import BeneathMap, mended
 from holdfast.detect.registry import DETECTORS, OWN, described, detector
 from holdfast.detect.saving import is_guard, load, save, told
 from holdfast.detect.scored import Scored

@@ -46,9 +46,9 @@ class Auxiliary:
     form: Literal["branched", "separate"] = option("branched", "a head on an inner layer, or a network of its own")
     layer: str | None = option(None, "the layer branched off; none: the one half way through the classifier")
     channels: int | None = option(
-        None, f"of the convolutions in a branch; units, where the layer gives vectors; none: {CHANNELS}"
+        None, "of the convolutions in a branch; units, where the layer gives vectors; none: 16"
     )
-    network: str | None = option(None, f"architecture of a network of its own; none: {NETWORK}")
+    network: str | None = option(None, "architecture of a network of its own; none: cnn")
     width: float | None = option(None, "of that network; none: as it comes")
     training: Literal["static", "dynamic"] = option("static", "adversarial pictures made once, or anew in each epoch")
     attack: str = option("pgd", "what makes the adversarial pictures")

@@ -38,7 +38,7 @@ class GradientNorm:
     slope: Literal["double-backward", "differences"] | None = option(
         None, "how its own gradient is found; none: double-backward, or differences where it is by them"
     )
-    h: float | None = option(None, f"length of the step of differences, in the norm dual to `norm`; none: {STEP:g}")
+    h: float | None = option(None, "length of the step of differences, in the norm dual to `norm`; none: 0.01")
     name: ClassVar[str] = "gradient-norm"
 
     def __post_init__(self) -> None:

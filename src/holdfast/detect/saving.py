@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from holdfast.detect.beneath import BeneathMap
 from holdfast.detect.guard import Fitted
-from holdfast.detect.mended import BeneathMap
 from holdfast.detect.registry import described, detector
 from holdfast.detect.threshold import Threshold
 from holdfast.errors import HoldfastError, ModelError
