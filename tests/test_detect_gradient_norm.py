@@ -56,17 +56,6 @@ def test_the_norm_by_differences_is_that_of_a_backward_pass(norm):
     assert ((ways[0] - ways[1]).norm(dim=1) / ways[0].norm(dim=1)).median() < 0.02
 
 
-def test_the_norm_by_differences_is_a_detector_like_any_other():
-    made = detecting.fitted("gradient-norm", {"by": "differences"})
-    clean, adversarial = detecting.attacked()
-    assert detecting.separation(made.model.suspicion, made.model.model, clean, adversarial) > 0.6
-    pictures = detecting.held_out()
-    broken, taken = detecting.evaded(made.model, pictures.x(), pictures.labels)
-    assert broken > 0.8 * taken
-    detecting.check_restored(made.detector, made.model.suspicion, made.model.model, pictures)
-    detecting.check_split(made.model.suspicion, made.model.model, pictures.x())
-
-
 def test_its_slope_is_the_derivative():
     model = detecting.doubled()
     detecting.check_slope(detect.GradientNorm().outline(model, (1, 8, 8)), model, detecting.smooth_at(6), h=1e-7)
@@ -107,8 +96,9 @@ def test_a_classifier_without_a_gradient_is_told():
         detecting.fitted("gradient-norm", model=Cut())
 
 
-def test_it_finds_attacks_and_falls_to_who_knows_it():
-    made = detecting.fitted("gradient-norm")
+@pytest.mark.parametrize("by", ["backward", "differences"])
+def test_it_finds_attacks_and_falls_to_who_knows_it(by):
+    made = detecting.fitted("gradient-norm", {"by": by})
     clean, adversarial = detecting.attacked()
     assert detecting.separation(made.model.suspicion, made.model.model, clean, adversarial) > 0.6
     pictures = detecting.held_out()
