@@ -226,9 +226,10 @@ def test_bad_inputs(tmp_path):
     assert (tmp_path / "a.pt2").read_bytes() == b"mine"
 
 
-def test_without_the_packages_for_onnx_it_says_how_to_get_them(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModelError, match=r"needs the package onnxruntime.*holdfast\[onnx\]"):
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_without_the_packages_for_onnx_it_says_how_to_get_them(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModelError, match=rf"needs the package {package}.*holdfast\[onnx\]"):
         models.export(classifier(), tmp_path / "a.onnx", pictures())
 
 

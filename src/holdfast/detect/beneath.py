@@ -34,5 +34,4 @@ def mended(guarded: Guarded, map: Map, stretch: float = 1.0) -> Guarded:
     """
     model = Recalibrated(guarded.model, map)
     scale = float(guarded.scale) * stretch
-    made = Guarded(model, BeneathMap(guarded.suspicion), float(guarded.threshold), scale, guarded.classes)
-    return made.train(guarded.training)
+    return Guarded(model, BeneathMap(guarded.suspicion), float(guarded.threshold), scale, guarded.classes)

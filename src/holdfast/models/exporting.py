@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,16 +156,15 @@ def _read_onnx(content: bytes) -> Answer:
 
 
 def _onnx() -> Any:
-    """Raises: `ModelError` where the packages for ONNX are not there."""
+    """What runs ONNX. Raises: `ModelError` where a package that it, or writing it, needs is not there."""
     try:
-        import onnxruntime
-        import onnxscript  # noqa: F401
+        import_module("onnxscript")  # by which PyTorch writes the format
+        return import_module("onnxruntime")
     except ImportError as error:
         raise ModelError(
             f"export to ONNX needs the package {error.name}, which is not installed; allowed: a .pt2 file, which needs "
             "none. Run pip install 'holdfast[onnx]'."
         ) from error
-    return onnxruntime
 
 
 WAYS: dict[str, tuple[Callable[..., bytes], Callable[[bytes], Answer]]] = {
