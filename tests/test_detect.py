@@ -378,7 +378,10 @@ def test_its_page_is_of_one_folder_alone(folder, tmp_path):
 
 REFUSED = {
     "a classifier without a detector": ("evaluate --model {classifier} --eps 0.1", "has no detector; allowed"),
-    "a detector twice": ("evaluate --model {folder} --eps 0.1 --detector energy", "has a detector already"),
+    "a detector twice": (
+        "evaluate --model {folder} --eps 0.1 --detector energy",
+        "which has a detector already; allowed: one of them. Leave out",
+    ),
     "a rate for one that is fitted": (
         "evaluate --model {folder} --eps 0.1 --false-alarms 0.2",
         "--false-alarms with --model {folder}, whose detector is fitted; allowed: with --detector",

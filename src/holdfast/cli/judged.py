@@ -48,9 +48,13 @@ def check_guarded(model: str, detector: str | None, of_fitting: Mapping[str, obj
     from holdfast import detect
 
     guarded = detect.is_guard(model)
-    if guarded == (detector is not None):
-        there = Path(model).exists() or ":" in model
-        what = "has a detector already" if guarded else "has no detector" if there else "is not there"
+    if guarded and detector is not None:
+        raise OptionError(
+            f"--detector {detector} with --model {model}, which has a detector already; allowed: one of them. Leave "
+            "out --detector, or name the classifier."
+        )
+    if not guarded and detector is None:
+        what = "has no detector" if Path(model).exists() or ":" in model else "is not there"
         raise OptionError(
             f"--model {model} {what}; allowed: a folder of `detect fit`, or a classifier with --detector NAME."
         )
